@@ -1,0 +1,40 @@
+# Two environments, so that the demo proves the device needs no torch:
+#   .venv       the device's own parts           make demo
+#   .venv-test  every part, and the tools        make test, make check
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+
+RUN := .venv/bin
+DEV := .venv-test/bin
+PROJECTS := pyproject.toml robots/pyproject.toml
+
+.PHONY: demo test check clean
+
+demo: .venv/installed
+	$(RUN)/otter-edge demo $(DEMO_ARGS)
+
+test: .venv-test/installed
+	$(DEV)/pytest $(PYTEST_ARGS)
+
+check: .venv-test/installed
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy
+
+.venv/installed: $(PROJECTS)
+	$(PYTHON) -m venv .venv
+	$(RUN)/pip install --quiet -e ./robots -e '.[cpu]'
+	@touch $@
+
+# torch first and by itself, so that whatever build the machine's pip offers (CPU-only, say) is the
+# one the extras below find installed.
+.venv-test/installed: $(PROJECTS) Makefile
+	$(PYTHON) -m venv .venv-test
+	$(DEV)/pip install --quiet '$(TORCH)'
+	$(DEV)/pip install --quiet -e ./robots -e '.[cpu,export,tuning,test]'
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-test .pytest_cache .mypy_cache .ruff_cache .hypothesis

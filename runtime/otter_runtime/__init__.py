@@ -1,0 +1,1 @@
+"""The device: from a camera to published plans. It never imports torch."""

@@ -1,0 +1,1 @@
+"""One module per command of `otter-edge`, each with `add_arguments(parser)` and `run(args)`."""
