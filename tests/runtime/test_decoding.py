@@ -1,0 +1,65 @@
+"""Greedy decoding's rules, on logits made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from otter_runtime.bundle import Decoding, Tokens
+from otter_runtime.decoding import Decoder
+
+TOKENS = Tokens(image=9, answer=8, endofchunk=7, pad=6)
+
+
+def order(*ids: int) -> NDArray[np.float32]:
+    """Logits (10,) that prefer `ids` in this order."""
+    logits = np.zeros(10, np.float32)
+    for rank, token in enumerate(ids):
+        logits[token] = 10 - rank
+    return logits
+
+
+def test_takes_the_best_until_the_stop_token() -> None:
+    decoder = Decoder(Decoding(), TOKENS)
+    assert decoder.next(order(3)) == 3
+    assert decoder.next(order(4, 7)) == 4
+    assert decoder.next(order(7, 4)) is None
+    assert decoder.ids == [3, 4]
+
+
+def test_ends_after_max_new_tokens() -> None:
+    decoder = Decoder(Decoding(max_new_tokens=2), TOKENS)
+    assert [decoder.next(order(1)) for _ in range(3)] == [1, 1, None]
+
+
+def test_never_emits_image_and_leaves_the_logits_alone() -> None:
+    logits = order(9, 2)
+    assert Decoder(Decoding(), TOKENS).next(logits) == 2
+    assert logits[9] == 10
+
+
+def test_no_ngram_comes_twice_counting_the_prompt() -> None:
+    decoder = Decoder(Decoding(no_repeat_ngram=3), TOKENS, prompt=[1, 2, 3, 1])
+    assert decoder.next(order(2, 4)) == 2  # 3 1 2 is new
+    assert decoder.next(order(3, 4)) == 4  # 1 2 3 is not
+
+
+def test_no_ngram_of_one_means_no_token_twice() -> None:
+    decoder = Decoder(Decoding(no_repeat_ngram=1), TOKENS)
+    assert [decoder.next(order(1, 2, 3)) for _ in range(3)] == [1, 2, 3]
+
+
+def test_bad_words_of_one_and_of_several_tokens() -> None:
+    decoder = Decoder(Decoding(bad_words=[[5], [1, 2, 3]]), TOKENS)
+    chosen = [decoder.next(order(*ids)) for ids in ((5, 1), (2, 0), (3, 0))]
+    assert chosen == [1, 2, 0]
+
+
+def test_confidence_is_the_geometric_mean_of_probabilities() -> None:
+    decoder = Decoder(Decoding(), TOKENS)
+    assert decoder.confidence == 0
+    for logits in (order(3), np.zeros(10, np.float32)):
+        decoder.next(logits)
+    first = np.exp(10) / (np.exp(10) + 9)
+    assert decoder.confidence == pytest.approx(np.sqrt(first / 10), rel=1e-5)
