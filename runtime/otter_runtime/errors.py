@@ -1,29 +1,26 @@
 # ruff: noqa: N818 - an error is named after what is wrong: TooManyImages, not TooManyImagesError.
 """What can go wrong on the device, as one tree; each message is expected, got, remedy.
 
+The root comes from `otter_robots.errors`, so that a robot and the device share it.
+
 OtterError
 ├── UserError                 exit code 2: what was asked for cannot be done as asked
+│   ├── AddressRefused        an endpoint that is not loopback or ipc
+│   ├── PortInUse             somebody already listens at an endpoint
 │   ├── MissingExtra          a package of an extra is not installed
 │   ├── BundleError           a bundle is missing, foreign, changed or incomplete
 │   └── PromptError           a prompt cannot be rendered
 │       ├── TooManyImages     more <image> tokens than media
 │       └── PromptTooLong     prompt and answer exceed the model's positions
+├── JournalError              the journal cannot be read or written
 └── EngineError               the engine was used outside its contract
 """
 
 from __future__ import annotations
 
-
-class OtterError(Exception):
-    """Base of every error that Otter Edge raises on purpose."""
-
-    exit_code = 1
-
-
-class UserError(OtterError):
-    """A mistake of the user's: shown as one sentence, exit code 2, no traceback."""
-
-    exit_code = 2
+from otter_robots.errors import AddressRefused as AddressRefused
+from otter_robots.errors import OtterError as OtterError
+from otter_robots.errors import UserError as UserError
 
 
 class MissingExtra(UserError):
@@ -31,6 +28,20 @@ class MissingExtra(UserError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed; run: pip install 'otter-edge[{extra}]'")
+
+
+class PortInUse(UserError):
+    """Somebody already listens at this endpoint."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(
+            f"{endpoint} is in use, probably by another `otter-edge run`; "
+            "end that one or choose another endpoint"
+        )
+
+
+class JournalError(OtterError):
+    """The journal cannot be read or written; publishing goes on, marked as not journalled."""
 
 
 class BundleError(UserError):

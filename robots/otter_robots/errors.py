@@ -1,0 +1,53 @@
+"""What can go wrong, from the robot's side; the root of the tree that every part shares.
+
+OtterError
+├── UserError              exit code 2: what was asked for cannot be done as asked
+│   ├── AddressRefused     an endpoint nobody should bind or connect to
+│   ├── NobodyListening    no runtime received the request
+│   └── NoAnswer           a runtime received the question and did not answer in time
+└── WireError              bytes from a socket that are no message of ours
+
+`otter_runtime.errors` continues it for the device.
+"""
+
+from __future__ import annotations
+
+
+class OtterError(Exception):
+    """Base of every error that Otter Edge raises on purpose; the message is one sentence."""
+
+    exit_code = 1
+
+
+class UserError(OtterError):
+    """A mistake of the user's: shown as one sentence, exit code 2, no traceback."""
+
+    exit_code = 2
+
+
+class AddressRefused(UserError):
+    """An endpoint that is not loopback or ipc, or an ipc folder that others can enter."""
+
+
+class NobodyListening(UserError):
+    """No runtime received the request within the time a runtime needs to say so."""
+
+    def __init__(self, endpoint: str, waited_s: float) -> None:
+        super().__init__(
+            f"nobody received the request at {endpoint} within {waited_s:g} s; "
+            "start `otter-edge run` or give the --requests endpoint it printed"
+        )
+
+
+class NoAnswer(UserError):
+    """The runtime received the question, then stayed silent past the timeout."""
+
+    def __init__(self, question_id: str, waited_s: float) -> None:
+        super().__init__(
+            f"question {question_id} was received but not answered within {waited_s:g} s; "
+            "ask with a longer timeout"
+        )
+
+
+class WireError(OtterError):
+    """Bytes that are no message of ours; whoever reads a socket counts them and reads on."""

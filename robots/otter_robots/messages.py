@@ -1,0 +1,187 @@
+"""Everything that is said on the bus, one frozen struct per message.
+
+A message knows its fields and their bounds, not how it travels: `envelope` packs it, `topics`
+says where it is published. Fields are only ever added, with a default, so that an old robot reads
+a new runtime and the reverse; unknown fields are ignored.
+
+Suffixes are units. `*_mono_ns` is the publisher's monotonic clock (orders and ages), `*_wall_ns`
+nanoseconds since 1970 (for people). Exemplar and Command get their structs with the parts that
+use them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Id = Annotated[str, Meta(min_length=1, max_length=64)]
+Name = Annotated[str, Meta(max_length=64)]
+UserText = Annotated[str, Meta(min_length=1, max_length=4096)]
+Count = Annotated[int, Meta(ge=0)]
+Milliseconds = Annotated[float, Meta(ge=0)]
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """Base of every message; `type` on the wire is the class name."""
+
+
+# What a runtime publishes.
+
+
+class Answer(Message, frozen=True, kw_only=True):
+    """A plan, or the answer to a question, and exactly what it was derived from.
+
+    `question_id` names the question; a standing instruction's answer has `instruction` instead.
+    `frame_ids` are the frames the model saw, oldest first, and `captured_*` the capture time of
+    the newest; `source` is the file or camera it is from and `source_index` its place therein, so
+    that a reader finds the very picture. `age_ms` is that frame's age at publish, and the answer is valid until its age is
+    `ttl_ms`. `late` says that a deadline or the ttl had passed at publish. `journalled` is set by
+    the bus: false means this answer cannot be recovered after a crash. `timing` is milliseconds by
+    stage.
+    """
+
+    text: str
+    frame_ids: tuple[int, ...]
+    captured_mono_ns: int
+    captured_wall_ns: int
+    age_ms: Milliseconds
+    ttl_ms: Milliseconds
+    model_hash: str
+    question_id: Id | None = None
+    instruction: str | None = None
+    source: str = ""
+    source_index: Count | None = None
+    steps: tuple[str, ...] = ()
+    confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    late: bool = False
+    partial: bool = False
+    journalled: bool = False
+    timing: dict[str, float] = {}
+
+
+class AnswerDelta(Message, frozen=True, kw_only=True):
+    """A piece of an answer while it is being decoded; `index` counts from 0 within the answer."""
+
+    text: str
+    index: Count
+    question_id: Id | None = None
+    instruction: str | None = None
+
+
+class Abstain(Message, frozen=True, kw_only=True):
+    """The runtime declines to answer, and why: a stale, black or stuck camera, a passed deadline.
+
+    `reason` is a short code a robot may switch on, `detail` a sentence for people.
+    """
+
+    reason: Name
+    detail: str = ""
+    question_id: Id | None = None
+    instruction: str | None = None
+    frame_ids: tuple[int, ...] = ()
+    journalled: bool = False
+
+
+class Status(Message, frozen=True, kw_only=True):
+    """The life of a runtime; `ended` is the last message of an epoch that ended cleanly."""
+
+    state: Literal["starting", "running", "ended"]
+    detail: str = ""
+    model: str = ""
+    model_hash: str = ""
+    source: str = ""
+    instruction: str | None = None
+    journalled: bool = False
+
+
+class Health(Message, frozen=True, kw_only=True):
+    """The heartbeat: published at the topic's rate whatever the camera and the model do.
+
+    Counts are since the start. `frame_age_ms` is the age of the newest frame, None before the
+    first; `hostile` counts requests that were no message of ours.
+    """
+
+    uptime_s: Annotated[float, Meta(ge=0)]
+    brain_alive: bool = True
+    brain_restarts: Count = 0
+    frames: Count = 0
+    frames_dropped: Count = 0
+    frame_age_ms: Milliseconds | None = None
+    answers: Count = 0
+    abstained: Count = 0
+    late: Count = 0
+    hostile: Count = 0
+    journal_ok: bool = True
+    rss_mib: Annotated[float, Meta(ge=0)] | None = None
+
+
+class Fault(Message, frozen=True, kw_only=True):
+    """Something is wrong and the runtime carries on; `cleared` says that it is over."""
+
+    code: Name
+    detail: str
+    cleared: bool = False
+    journalled: bool = False
+
+
+# What a robot or a person asks of a runtime.
+
+
+class Question(Message, frozen=True, kw_only=True):
+    """A question about what the camera sees now; `id` is the asker's and returns in the answer.
+
+    `deadline_ms` counts from the moment the runtime receives it; a higher `priority` goes first.
+    """
+
+    id: Id
+    text: UserText
+    deadline_ms: Annotated[int, Meta(ge=1, le=3_600_000)] | None = None
+    priority: Annotated[int, Meta(ge=-100, le=100)] = 0
+    client: Name = ""
+
+
+class Instruct(Message, frozen=True, kw_only=True):
+    """Replaces the standing instruction, asked again every `interval_s` seconds."""
+
+    text: UserText
+    interval_s: Annotated[float, Meta(ge=0.01, le=86_400)]
+
+
+class Cancel(Message, frozen=True, kw_only=True):
+    """Drops a question that was not answered yet."""
+
+    question_id: Id
+
+
+# What a runtime replies.
+
+
+class Ack(Message, frozen=True, kw_only=True):
+    """The runtime has the request; `ok` false means it refuses it, and `detail` says why."""
+
+    ok: bool = True
+    detail: str = ""
+
+
+class Lost(Message, frozen=True, kw_only=True):
+    """So many messages of a topic are gone for good: they left the retention."""
+
+    topic: Name
+    count: Count
+
+
+Request = Question | Instruct | Cancel
+MESSAGES: tuple[type[Message], ...] = (
+    Answer,
+    AnswerDelta,
+    Abstain,
+    Status,
+    Health,
+    Fault,
+    Question,
+    Instruct,
+    Cancel,
+    Ack,
+    Lost,
+)

@@ -1,0 +1,65 @@
+"""The one table of topics: what is published, how often, and whether it is journalled first.
+
+Sockets, liveness, the journal and docs/bus.md derive from it; it does not know any socket.
+
+On the wire a topic is `<name>/<major>/`. The closing slash is there because ZeroMQ subscriptions
+are prefixes: without it a subscription to `robot1` also receives `robot10`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from otter_robots.errors import UserError
+from otter_robots.messages import (
+    Abstain,
+    Answer,
+    AnswerDelta,
+    Cancel,
+    Fault,
+    Health,
+    Instruct,
+    Message,
+    Question,
+    Status,
+)
+
+MAJOR = 1
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One row: `rate_hz` None means that it is published when there is something to say."""
+
+    name: str
+    messages: tuple[type[Message], ...]
+    rate_hz: float | None
+    journalled: bool
+    about: str
+
+    @property
+    def wire(self) -> bytes:
+        """The first part of a published message, and the prefix to subscribe to."""
+        return f"{self.name}/{MAJOR}/".encode()
+
+
+ANSWER = Topic("answer", (Answer, Abstain), None, True, "plans and answers, or why there is none")
+DELTA = Topic("delta", (AnswerDelta,), None, False, "pieces of an answer while it is decoded")
+STATUS = Topic("status", (Status,), None, True, "a runtime starts, runs, ends")
+HEALTH = Topic("health", (Health,), 1.0, False, "the heartbeat")
+FAULT = Topic("fault", (Fault,), None, True, "what is wrong while the runtime carries on")
+
+TOPICS: dict[str, Topic] = {topic.name: topic for topic in (ANSWER, DELTA, STATUS, HEALTH, FAULT)}
+
+# What the requests socket accepts, and nothing else.
+REQUESTS: tuple[type[Message], ...] = (Question, Instruct, Cancel)
+
+
+def find(name: str) -> Topic:
+    """The topic of this name; raises UserError with the nearest known name."""
+    if name in TOPICS:
+        return TOPICS[name]
+    near = difflib.get_close_matches(name, TOPICS, n=1)
+    hint = f"did you mean {near[0]}" if near else f"the topics are {', '.join(TOPICS)}"
+    raise UserError(f"there is no topic {name!r}; {hint}")
