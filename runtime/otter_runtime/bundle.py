@@ -73,10 +73,13 @@ class PromptFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """Token ids with a meaning of their own; `bos` is put in front where the model wants it."""
+    """Token ids with a meaning of their own; `bos` is put in front where the model wants it.
+
+    `answer` is None for OpenFlamingo, which has no such token.
+    """
 
     image: int
-    answer: int
+    answer: int | None
     endofchunk: int
     pad: int
     bos: int | None = None

@@ -53,7 +53,7 @@ def manifest(bos: int | None = None) -> bundle.Manifest:
 
 
 def text(tokenizer: Tokenizer, ids: list[int]) -> str:
-    tokens = (tokenizer.id_to_token(token) for token in ids)
+    tokens = (str(tokenizer.id_to_token(token)) for token in ids)
     return "".join(tokens).replace("Ġ", " ")
 
 
