@@ -169,16 +169,17 @@ class Client:
         deadline_s = time.monotonic() + timeout_s
         seq = self._request(question)
         while (reply := self._reply(seq, deadline_s)) is not None:
-            if isinstance(reply[1], (Answer, Abstain)) and not _partial(reply[1]):
-                return reply[0], reply[1]
+            envelope, message = reply
+            if isinstance(message, (Answer, Abstain)) and not _partial(message):
+                return envelope, message
         raise NoAnswer(question.id, timeout_s)
 
     def instruct(self, text: str, interval_s: float) -> None:
-        """Replace the standing instruction; raises NobodyListening, or UserError when refused."""
+        """Replace the standing instruction; raises NobodyListening."""
         self._request(Instruct(text=text, interval_s=interval_s))
 
     def cancel(self, question_id: str) -> None:
-        """Drop a question; raises NobodyListening, or UserError when refused."""
+        """Drop a question that was not answered yet; raises NobodyListening."""
         self._request(Cancel(question_id=question_id))
 
     def _request(self, message: Message) -> int:
@@ -192,11 +193,8 @@ class Client:
         except WireError as error:
             raise UserError(f"the runtime would refuse this request: {error}") from error
         self._send(data)
-        reply = self._reply(self._seq, time.monotonic() + ACK_TIMEOUT_S)
-        if reply is None:
+        if self._reply(self._seq, time.monotonic() + ACK_TIMEOUT_S) is None:
             raise NobodyListening(self.requests, ACK_TIMEOUT_S)
-        if isinstance(reply[1], Ack) and not reply[1].ok:
-            raise UserError(f"the runtime refused the request: {reply[1].detail}")
         return self._seq
 
     def _send(self, data: bytes) -> None:
@@ -212,6 +210,8 @@ class Client:
             except WireError:
                 self.hostile += 1
                 continue
+            if isinstance(message, Ack) and not message.ok and envelope.reply_to == seq:
+                raise UserError(f"the runtime refused the request: {message.detail}")
             if envelope.reply_to == seq and not isinstance(message, AnswerDelta):
                 return envelope, message
         return None

@@ -109,10 +109,7 @@ def unpack(data: bytes | memoryview) -> tuple[Envelope, Message]:
 
 def as_dict(envelope: Envelope, message: Message) -> dict[str, object]:
     """One flat JSON-ready object: the envelope's fields, then the message's."""
-    header = {
-        name: getattr(envelope, name) for name in envelope.__struct_fields__ if name != "body"
-    }
     body = msgspec.to_builtins(message)
     assert isinstance(body, dict)
-    clash = header.keys() & body.keys()
-    return {name: value for name, value in header.items() if name not in clash} | body
+    names = [name for name in envelope.__struct_fields__ if name != "body" and name not in body]
+    return {name: getattr(envelope, name) for name in names} | body

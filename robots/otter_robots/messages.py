@@ -35,10 +35,10 @@ class Answer(Message, frozen=True, kw_only=True):
     `question_id` names the question; a standing instruction's answer has `instruction` instead.
     `frame_ids` are the frames the model saw, oldest first, and `captured_*` the capture time of
     the newest; `source` is the file or camera it is from and `source_index` its place therein, so
-    that a reader finds the very picture. `age_ms` is that frame's age at publish, and the answer is valid until its age is
-    `ttl_ms`. `late` says that a deadline or the ttl had passed at publish. `journalled` is set by
-    the bus: false means this answer cannot be recovered after a crash. `timing` is milliseconds by
-    stage.
+    that a reader finds the very picture. `age_ms` is that frame's age at publish, and the answer
+    is valid until its age is `ttl_ms`. `late` says that a deadline or the ttl had passed at
+    publish. `journalled` is set by the bus: false means this answer cannot be recovered after a
+    crash. `timing` is milliseconds by stage.
     """
 
     text: str

@@ -1,0 +1,253 @@
+"""The device's end of the bus: publishes on a stream socket, takes requests on another.
+
+It knows the table of topics and the journal, not where answers come from. One thread owns it:
+`poll` belongs in the front process's loop, and nothing here blocks longer than it is told.
+
+What arrives is hostile until it decodes: without CURVE, libzmq turned 200 random blobs on a TCP
+port into 889 application messages, so whatever is no request of ours is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from dataclasses import dataclass
+from types import TracebackType
+
+import msgspec
+import zmq
+
+from otter_robots import endpoints
+from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
+from otter_robots.errors import WireError
+from otter_robots.messages import Ack, Fault, Message
+from otter_robots.topics import FAULT, REQUESTS, TOPICS, Topic
+from otter_runtime.errors import AddressRefused, JournalError, PortInUse
+from otter_runtime.ipc import IpcLock
+from otter_runtime.journal import Journal
+
+# A subscriber that stops reading loses messages, which it sees in seq, and holds nobody else up.
+STREAM_HIGH_WATER, REQUESTS_HIGH_WATER = 1000, 100
+# Connections that do not finish a handshake are dropped: 400 idle ones out of 400 were.
+HANDSHAKE_MS = 1000
+# A stopped peer is noticed in 1.2 s with these, and not at all without.
+HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 300, 900
+# How long closing waits for `ended` to leave.
+LINGER_MS = 500
+# A flood of requests may not keep the front process from its cameras.
+REQUESTS_PER_POLL = 64
+MAX_TOPIC_BYTES = 256
+# What the envelope of a reply has for a topic, unless it was published as well.
+REPLY = "reply"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A well-formed request and the peer that a reply goes to."""
+
+    peer: bytes
+    envelope: Envelope
+    message: Message
+
+
+class Bus:
+    """Both sockets, bound; endpoints are `ipc:///path` or `tcp://127.0.0.1:port` (or `:*`).
+
+    Raises AddressRefused for an address beyond this machine and PortInUse when somebody already
+    listens there. `stream` and `requests` are the endpoints as bound; `epoch` is this run's.
+    """
+
+    def __init__(self, stream: str, requests: str, journal: Journal) -> None:
+        self.hostile = 0
+        self.undelivered = 0
+        self.journal_ok = True
+        self._journal = journal
+        self._seqs: Counter[str] = Counter()
+        self._subscribed: set[bytes] = set()
+        self._locks: list[IpcLock] = []
+        self._context = zmq.Context(io_threads=1)
+        try:
+            self._xpub, self.stream = self._bind(zmq.XPUB, stream, STREAM_HIGH_WATER)
+            self._router, self.requests = self._bind(zmq.ROUTER, requests, REQUESTS_HIGH_WATER)
+        except BaseException:
+            self.close()
+            raise
+        self._poller = zmq.Poller()
+        self._poller.register(self._xpub, zmq.POLLIN)
+        self._poller.register(self._router, zmq.POLLIN)
+        self.epoch = self._begin_epoch()
+
+    def _bind(self, kind: int, endpoint: str, high_water: int) -> tuple[zmq.Socket[bytes], str]:
+        endpoints.check(endpoint)
+        path = endpoints.ipc_path(endpoint)
+        if path is not None:
+            self._locks.append(IpcLock(path))
+            # Again, now that the folder exists: somebody may have made it meanwhile.
+            endpoints.check(endpoint)
+        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        socket.set_hwm(high_water)
+        socket.maxmsgsize = MAX_MESSAGE_BYTES
+        socket.handshake_ivl = HANDSHAKE_MS
+        socket.heartbeat_ivl = HEARTBEAT_MS
+        socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        socket.sndtimeo = 0
+        if kind == zmq.XPUB:
+            # Otherwise only the first subscription to a topic is announced.
+            socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        else:
+            # Otherwise a reply to a peer that left vanishes without a word.
+            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(endpoint) from error
+            raise AddressRefused(f"{endpoint} cannot be bound: {error.strerror}") from error
+        return socket, socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def _begin_epoch(self) -> str:
+        try:
+            return new_epoch(self._journal.next_epoch())
+        except JournalError:
+            # Nobody listens yet; the first message that cannot be journalled brings the Fault.
+            return new_epoch(0)
+
+    # The stream.
+
+    def publish(self, topic: Topic, message: Message, blob: bytes = b"") -> Envelope:
+        """Publish, on disk first where the topic is journalled; gives the envelope as sent.
+
+        When the journal fails the message goes out all the same with `journalled=False`, and a
+        Fault `journal` says so, once until it works again.
+        """
+        self._seqs[topic.name] += 1
+        if not topic.journalled:
+            return self._send(self._seal(topic, message), blob)
+        envelope = self._seal(topic, msgspec.structs.replace(message, journalled=True))
+        try:
+            self._journal.append(envelope, blob)
+        except JournalError as error:
+            sent = self._send(self._seal(topic, message), blob)
+            self._journal_failed(error)
+            return sent
+        self._send(envelope, blob)
+        self._journal_works()
+        return envelope
+
+    def _seal(self, topic: Topic, message: Message) -> Envelope:
+        if not isinstance(message, topic.messages):
+            raise TypeError(f"topic {topic.name} does not carry {type(message).__name__}")
+        return seal(
+            message,
+            topic=topic.name,
+            epoch=self.epoch,
+            seq=self._seqs[topic.name],
+            ttl_ms=getattr(message, "ttl_ms", None),
+        )
+
+    def _send(self, envelope: Envelope, blob: bytes) -> Envelope:
+        self._xpub.send_multipart([TOPICS[envelope.topic].wire, pack(envelope), blob])
+        return envelope
+
+    def _journal_failed(self, error: JournalError) -> None:
+        if self.journal_ok:
+            self.journal_ok = False
+            self._fault(Fault(code="journal", detail=str(error)))
+
+    def _journal_works(self) -> None:
+        if not self.journal_ok:
+            self.journal_ok = True
+            self._fault(Fault(code="journal", detail="the journal works again", cleared=True))
+
+    def _fault(self, fault: Fault) -> None:
+        """Past the journal, which is what the fault is about."""
+        self._seqs[FAULT.name] += 1
+        self._send(self._seal(FAULT, fault), b"")
+
+    def subscribed(self, topic: Topic) -> bool:
+        """Whether somebody listens to this topic, as of the last poll."""
+        return any(topic.wire.startswith(prefix) for prefix in self._subscribed)
+
+    # Requests.
+
+    def poll(self, timeout_ms: float) -> list[Request]:
+        """Wait up to `timeout_ms` for requests; never raises for what a peer sends.
+
+        Every request given back was acknowledged to its peer already.
+        """
+        ready = dict(self._poller.poll(int(timeout_ms)))
+        if self._xpub in ready:
+            self._drain_subscriptions()
+        return self._drain_requests() if self._router in ready else []
+
+    def _drain_subscriptions(self) -> None:
+        for _ in range(REQUESTS_PER_POLL):
+            if not self._xpub.poll(0):
+                return
+            first, *rest = self._xpub.recv_multipart()
+            if rest or first[:1] not in (b"\0", b"\1") or len(first) > 1 + MAX_TOPIC_BYTES:
+                self.hostile += 1
+            elif first[0]:
+                self._subscribed.add(first[1:])
+            else:
+                self._subscribed.discard(first[1:])
+
+    def _drain_requests(self) -> list[Request]:
+        requests = []
+        for _ in range(REQUESTS_PER_POLL):
+            if not self._router.poll(0):
+                break
+            try:
+                requests.append(_read(self._router.recv_multipart()))
+            except WireError:
+                self.hostile += 1
+        for request in requests:
+            self.reply(request, Ack())
+        return requests
+
+    def reply(self, request: Request, message: Message | Envelope) -> None:
+        """Send a message to the one that asked; counted in `undelivered` when it is gone.
+
+        An envelope from `publish` goes out as it was published, so that the asker and the journal
+        name an answer by the same epoch and seq.
+        """
+        to = request.envelope.seq
+        if isinstance(message, Envelope):
+            envelope = msgspec.structs.replace(message, reply_to=to)
+        else:
+            self._seqs[REPLY] += 1
+            seq = self._seqs[REPLY]
+            envelope = seal(message, topic=REPLY, epoch=self.epoch, seq=seq, reply_to=to)
+        try:
+            self._router.send_multipart([request.peer, pack(envelope)])
+        except zmq.ZMQError:
+            self.undelivered += 1
+
+    # The end.
+
+    def close(self) -> None:
+        """Let what was published leave (at most half a second), unbind, close the journal."""
+        self._context.destroy(linger=LINGER_MS)
+        for lock in self._locks:
+            lock.release()
+        self._journal.close()
+
+    def __enter__(self) -> Bus:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _read(parts: list[bytes]) -> Request:
+    if len(parts) != 2:
+        raise WireError(f"{len(parts)} parts, a request has a peer and an envelope")
+    envelope, message = unpack(parts[1])
+    if not isinstance(message, REQUESTS) or envelope.origin != "live":
+        raise WireError(f"{envelope.schema} from {envelope.origin} is no request")
+    return Request(parts[0], envelope, message)

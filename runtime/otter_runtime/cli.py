@@ -1,0 +1,121 @@
+"""The one command line, `otter-edge`: finds the command, runs it, says what went wrong.
+
+It knows the names of commands and what they need, and imports a command only to run it or to show
+its help, so that help costs no numpy, cv2, zmq, onnxruntime or torch. The workstation's commands
+join through the entry-point group `otter_edge.commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from typing import Protocol
+
+from otter_runtime.errors import MissingExtra, OtterError, UserError
+
+GROUP = "otter_edge.commands"
+
+# Each is a module of otter_runtime.commands.
+COMMANDS = {
+    "demo": "answer planning questions from a recorded clip, with the bundled model",
+    "run": "watch a camera or a video and publish plans",
+    "ask": "ask a running assistant a question",
+    "sub": "print what is published, live",
+}
+
+# The extra that brings a package; a package that is not here comes with the command's own extra.
+EXTRAS = {"onnxruntime": "cpu", "tensorrt": "tensorrt", "cuda": "tensorrt", "pyaudio": "voice"}
+
+
+class Command(Protocol):
+    """A module, or anything else with these two."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments; imports nothing heavy."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it and give the exit code; raises OtterError."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `otter-edge` with these arguments; gives the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        return _dispatch(words)
+    except OtterError as error:
+        print(f"otter-edge: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Our reader left (`| head`). Python would complain once more while flushing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"otter-edge {metadata.version('otter-edge')}")
+        return 0
+    return _run(words[0], words[1:])
+
+
+def _run(name: str, words: list[str]) -> int:
+    load, about, extra = _find(name)
+    parser = argparse.ArgumentParser(prog=f"otter-edge {name}", description=about)
+    try:
+        command = load()
+        command.add_arguments(parser)
+        return command.run(parser.parse_args(words))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package.startswith("otter_"):
+            raise
+        raise MissingExtra(package, EXTRAS.get(package, extra)) from error
+
+
+def _find(name: str) -> tuple[Callable[[], Command], str, str]:
+    """How to load a command, what it is about, and the extra that its packages come with."""
+    if name in COMMANDS:
+        return (
+            lambda: importlib.import_module(f"otter_runtime.commands.{name}"),
+            COMMANDS[name],
+            "cpu",
+        )
+    joined = _joined()
+    if name in joined:
+        return joined[name].load, "", _extra(joined[name])
+    near = difflib.get_close_matches(name, [*COMMANDS, *joined], n=1)
+    hint = f"did you mean {near[0]}?" if near else "see `otter-edge --help`"
+    raise UserError(f"there is no command {name!r}; {hint}")
+
+
+def _joined() -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=GROUP)}
+
+
+def _extra(point: metadata.EntryPoint) -> str:
+    """`otter_export.commands:verify` needs the extra `export`."""
+    return point.value.partition(".")[0].removeprefix("otter_")
+
+
+def _overview() -> str:
+    rows = list(COMMANDS.items())
+    rows += [(name, f"needs otter-edge[{_extra(point)}]") for name, point in _joined().items()]
+    table = "\n".join(f"  {name:<10}{about}" for name, about in rows)
+    return (
+        "usage: otter-edge COMMAND [--help] ...\n\n"
+        f"A camera goes in, a plan comes out.\n\ncommands:\n{table}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

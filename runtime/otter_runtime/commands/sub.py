@@ -1,0 +1,63 @@
+"""`otter-edge sub`: what is published, line by line, as a robot receives it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from otter_robots.client import Client
+    from otter_robots.envelope import Envelope
+    from otter_robots.messages import Message
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--topic", action="append", metavar="NAME", help="only this topic (may be given again)"
+    )
+    parser.add_argument("--count", type=int, metavar="N", help="end after this many messages")
+    parser.add_argument(
+        "--timeout", type=float, metavar="S", help="end after this many seconds of silence"
+    )
+    parser.add_argument(
+        "--stream", metavar="ENDPOINT", help="the stream socket, as `otter-edge run` prints it"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print until the count, the silence or an interrupt; 2 when `--count` was not reached."""
+    from otter_robots import topics
+    from otter_robots.client import Client
+
+    chosen = [topics.find(name) for name in args.topic] if args.topic else None
+    with Client(stream=args.stream, name="otter-edge sub") as bus:
+        printed = 0
+        for envelope, message in bus.messages(chosen, args.timeout):
+            print(_json(envelope, message) if args.json else _line(envelope, message), flush=True)
+            printed += 1
+            if printed == args.count:
+                break
+        _say_losses(bus)
+    return 2 if args.count and printed < args.count else 0
+
+
+def _json(envelope: Envelope, message: Message) -> str:
+    from otter_robots.envelope import as_dict
+
+    return json.dumps(as_dict(envelope, message))
+
+
+def _line(envelope: Envelope, message: Message) -> str:
+    from otter_robots.describe import describe
+
+    return f"{envelope.topic:>7} {envelope.seq:>5}  {describe(message)}"
+
+
+def _say_losses(bus: Client) -> None:
+    lost = {topic: count for topic, count in bus.gaps.items() if count}
+    if lost or bus.hostile:
+        print(f"otter-edge: missed {lost or 'nothing'}, refused {bus.hostile}", file=sys.stderr)
