@@ -1,0 +1,246 @@
+"""The step loop: the one place that runs the engines, a small step at a time.
+
+A step is: encode a frame, resample the window, prefill up to 64 tokens, or decode one token. Which
+one is decided anew before each, so a question overtakes the standing instruction at the next step
+and a frame never waits behind a whole answer. It knows engines, window and prompts; it does not
+know processes, cameras or the bus, and learns the time from the clock it is given.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otter_runtime.bundle import Manifest
+from otter_runtime.clock import Clock
+from otter_runtime.engine import Engine, Floats
+from otter_runtime.errors import PromptError, PromptTooLong
+from otter_runtime.frame import Frame
+from otter_runtime.job import Job, Work
+from otter_runtime.prefix import Shelf
+from otter_runtime.preprocess import Preprocessor
+from otter_runtime.prompt import render
+from otter_runtime.window import Look, Medium, Window, content_hash
+from otter_runtime.wire import Ask, Declined, Event, Piece, Said, Shown
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+CHUNK = 64  # tokens per prefill step: what a question may have to wait for
+MAX_ASKS = 64
+
+
+@dataclass
+class Counters:
+    """What the loop did since it started; all but `declined` and `dropped` are units of work."""
+
+    encoded: int = 0
+    resampled: int = 0
+    prefilled: int = 0
+    reused: int = 0
+    decoded: int = 0
+    answered: int = 0
+    declined: int = 0
+    dropped: int = 0
+    preempted: int = 0
+
+
+class StepLoop:
+    """Frames and asks go in, events come out of `step`. One caller at a time."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        clock: Clock,
+        window_frames: int | None = None,
+    ) -> None:
+        self.window = Window(window_frames or manifest.window.frames)
+        self.counters = Counters()
+        self._engine, self._manifest, self._tokenizer = engine, manifest, tokenizer
+        self._clock = clock
+        self._preprocess = Preprocessor(manifest.preprocess)
+        self._shelf = Shelf(engine.new_cache)
+        self._jobs: list[Job] = []
+        self._running: Job | None = None
+        self._waiting: deque[tuple[Frame, int]] = deque()
+        self._frame_is_due = False  # an opening went ahead of a frame: no second one may
+        self._events: list[Event] = []
+
+    def show(self, frame: Frame, slot: int = 0) -> None:
+        """A new frame. One that still waits is replaced: the newest counts."""
+        while self._waiting:
+            old, old_slot = self._waiting.popleft()
+            self.counters.dropped += 1
+            self._events.append(Shown(old.stamp, old_slot, False, len(self.window)))
+        self._waiting.append((frame, slot))
+
+    def ask(self, ask: Ask) -> None:
+        """A question or the standing instruction; more than MAX_ASKS at once are declined."""
+        if len(self._jobs) >= MAX_ASKS:
+            self._events.append(
+                Declined(ask.id, "busy", f"{MAX_ASKS} questions are waiting already; ask later")
+            )
+            return
+        self._jobs.append(Job(ask, self._clock.now_ns()))
+        # Questions first, then priority; the sort is stable, so within one the oldest leads.
+        self._jobs.sort(key=lambda job: (job.ask.standing, -job.ask.priority))
+
+    def drop(self, ask_id: str) -> None:
+        """Forget an ask; nothing happens where it is answered already."""
+        for job in [job for job in self._jobs if job.ask.id == ask_id]:
+            self._decline(job, "cancelled", "it was cancelled")
+
+    @property
+    def idle(self) -> bool:
+        """Whether `step` would do nothing until something new comes."""
+        return not (self._waiting or self._events or self._startable())
+
+    def step(self) -> list[Event]:
+        """Do the one step that matters most now; what there is to tell since the last call."""
+        job = self._startable()
+        if self._waiting and (job is None or not self._goes_ahead(job)):
+            self._encode(*self._waiting.popleft())
+        elif job is not None:
+            self._advance(job)
+        events, self._events = self._events, []
+        return events
+
+    def _startable(self) -> Job | None:
+        return next((job for job in self._jobs if self._may_run(job)), None)
+
+    def _may_run(self, job: Job) -> bool:
+        ready = job.started or len(self.window) >= job.ask.frames
+        return ready or job.expired(self._clock.now_ns())
+
+    def _goes_ahead(self, job: Job) -> bool:
+        # Until its first token, and only one question in a row: then a frame gets its turn.
+        return not (job.ask.standing or job.opened or self._frame_is_due)
+
+    def _encode(self, frame: Frame, slot: int) -> None:
+        pixels = self._preprocess(frame.pixels)
+        # A copy, because an engine may hand out its own buffer.
+        features = self._engine.encode(pixels[None])[0].copy()
+        self.window.add(Look(frame.stamp, content_hash(pixels.data), features))
+        self._frame_is_due = False
+        self.counters.encoded += 1
+        self._clock.spend("encode", 1)
+        self._events.append(Shown(frame.stamp, slot, True, len(self.window)))
+
+    def _advance(self, job: Job) -> None:
+        self._note_preemption(job)
+        begun_ns = self._clock.now_ns()
+        if job.expired(begun_ns):
+            self._end_late(job)
+            return
+        try:
+            stage, units = self._do(job)
+        except PromptError as error:
+            self._decline(job, "prompt", str(error))
+            return
+        self._clock.spend(stage, units)
+        job.took(stage, self._clock.now_ns() - begun_ns)
+        if job.opened and "first_token_ms" not in job.timing:
+            job.took("first_token", self._clock.now_ns() - job.arrived_ns)
+            self._frame_is_due = bool(self._waiting)
+        if job.finished:
+            self._finish(job, partial=False)
+
+    def _do(self, job: Job) -> tuple[str, int]:
+        """The next step of `job`: its name and units."""
+        if job.medium is None:
+            job.medium = self.window.medium
+        if job.medium is None:
+            job.medium = self.window.resample(self._engine.resample)
+            self.counters.resampled += 1
+            return "resample", len(job.medium.stamps)
+        work = job.work or self._open(job, job.medium)
+        if work.left:
+            return "prefill", self._prefill(job, work)
+        return "decode", self._decode(job, work)
+
+    def _open(self, job: Job, medium: Medium) -> Work:
+        prompt = render(self._manifest, self._tokenizer, job.ask.text)
+        prompt.require(1)
+        limit = self._manifest.dims.decoder.max_positions
+        longest = len(prompt.ids) + self._manifest.decoding.max_new_tokens
+        if longest > limit:
+            raise PromptTooLong(longest, limit)
+        job.work = Work(prompt, medium, self._shelf, self._manifest)
+        self.counters.reused += len(job.work.held.tokens)
+        return job.work
+
+    def _prefill(self, job: Job, work: Work) -> int:
+        chunk = work.left[:CHUNK]
+        begin = len(work.held.tokens)
+        seen = work.prompt.media_index[begin : begin + len(chunk)]
+        ids = [token for token, _ in chunk]
+        logits = self._engine.prefill(work.held.cache, ids, seen, [work.medium.media])
+        work.held.tokens.extend(chunk)
+        self.counters.prefilled += len(chunk)
+        if not work.left:
+            self._choose(job, work, logits)
+        return len(chunk)
+
+    def _decode(self, job: Job, work: Work) -> int:
+        token, seen = work.decoder.ids[-1], work.prompt.media_index[-1]
+        logits = self._engine.step(work.held.cache, token, seen, [work.medium.media])
+        work.held.tokens.append((token, work.digest(seen)))
+        self.counters.decoded += 1
+        self._choose(job, work, logits)
+        return 1
+
+    def _choose(self, job: Job, work: Work, logits: Floats) -> None:
+        token = work.decoder.next(logits)
+        full = len(work.decoder.ids) >= self._manifest.decoding.max_new_tokens
+        job.finished = token is None or full
+        text = self._text(work)
+        # Half a character is not text yet.
+        if len(text) > len(work.told) and not text.endswith("\ufffd"):
+            self._events.append(Piece(job.ask.id, work.pieces, text[len(work.told) :]))
+            work.told, work.pieces = text, work.pieces + 1
+
+    def _text(self, work: Work) -> str:
+        return self._tokenizer.decode(work.decoder.ids, skip_special_tokens=True).lstrip()
+
+    def _end_late(self, job: Job) -> None:
+        if job.opened:
+            self._finish(job, partial=True)
+        else:
+            self._decline(job, "deadline", "its deadline passed before there was a first word")
+
+    def _finish(self, job: Job, partial: bool) -> None:
+        assert job.work is not None
+        work = job.work
+        job.took("total", self._clock.now_ns() - job.arrived_ns)
+        self._forget(job)
+        self.counters.answered += 1
+        self._events.append(
+            Said(
+                id=job.ask.id,
+                text=self._text(work).rstrip(),
+                confidence=work.decoder.confidence,
+                stamps=work.medium.stamps,
+                timing=job.timing,
+                partial=partial,
+            )
+        )
+
+    def _decline(self, job: Job, reason: str, detail: str) -> None:
+        self._forget(job)
+        self.counters.declined += 1
+        self._events.append(Declined(job.ask.id, reason, detail))
+
+    def _forget(self, job: Job) -> None:
+        self._jobs.remove(job)
+        if job.work is not None:
+            self._shelf.give_back(job.work.held)
+        if self._running is job:
+            self._running = None
+
+    def _note_preemption(self, job: Job) -> None:
+        if self._running not in (None, job):
+            self.counters.preempted += 1
+        self._running = job

@@ -1,0 +1,99 @@
+"""The rolling window: which frames count now, each encoded once, their media K/V made once.
+
+It knows frames and features; it does not know prompts, nor who asks for the medium.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from otter_runtime.engine import Floats, Media
+from otter_runtime.frame import Stamp
+
+SLACK_NS = 1_000_000  # a frame a hair early belongs to its own tick, not to the next
+
+
+class Sampler:
+    """Picks frames of a source at `rate_hz`, on a grid that starts with each scene.
+
+    A grid, and not "a period after the last one", so that a 30 Hz source yields 4 Hz on average.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self.period_ns = 1e9 / rate_hz
+        self._last = (-1, -1)  # scene, tick
+
+    def wants(self, stamp: Stamp) -> bool:
+        """Whether this frame is the first of its tick; False for the rest of them."""
+        tick = (stamp.scene, int((stamp.stream_ns + SLACK_NS) // self.period_ns))
+        if tick == self._last:
+            return False
+        self._last = tick
+        return True
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A frame as the model has it: features (patches, dim) and the hash of what was encoded."""
+
+    stamp: Stamp
+    digest: bytes
+    features: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Medium:
+    """What a prompt's `<image>` stands for: K/V of some looks, and the hash of their contents."""
+
+    stamps: tuple[Stamp, ...]
+    digest: bytes
+    media: Media
+
+
+class Window:
+    """The last `size` looks of one scene, and the medium they make."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._looks: deque[Look] = deque(maxlen=size)
+        self._medium: Medium | None = None
+
+    def add(self, look: Look) -> None:
+        """Put a look in; the oldest falls out, and all of them where the scene is another."""
+        if self._looks and self._looks[-1].stamp.scene != look.stamp.scene:
+            self._looks.clear()
+        self._looks.append(look)
+        self._medium = None
+
+    def __len__(self) -> int:
+        return len(self._looks)
+
+    @property
+    def stamps(self) -> tuple[Stamp, ...]:
+        """Of the frames that count now, oldest first."""
+        return tuple(look.stamp for look in self._looks)
+
+    @property
+    def medium(self) -> Medium | None:
+        """The medium of the looks that count now; None until `resample` made it."""
+        return self._medium
+
+    def resample(self, resample: Callable[[Floats], Media]) -> Medium:
+        """Make the medium with the engine's `resample`: features (F, patches, dim) to K/V."""
+        features = np.stack([look.features for look in self._looks])
+        self._medium = Medium(self.stamps, self._digest(), resample(features))
+        return self._medium
+
+    def _digest(self) -> bytes:
+        # Order is content too: the model may tell first from last.
+        return content_hash(b"".join(look.digest for look in self._looks))
+
+
+def content_hash(content: bytes | memoryview) -> bytes:
+    """16 bytes that stand for `content`: equal content, equal pictures, equal K/V."""
+    return hashlib.blake2b(content, digest_size=16).digest()
