@@ -1,6 +1,7 @@
 """The one attention that every part of Otter uses: plain matmul, softmax, matmul.
 
-On a CPU this is faster in training than PyTorch's fused attention, whose backward recomputes the scores.
+On a CPU this is faster in training than PyTorch's fused attention, whose backward recomputes the
+scores.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from torch import Tensor
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """q (B,heads,n,d), already scaled; k, v (B or 1,heads,m,d); bias broadcastable to (B,heads,n,m).
+    """q (B,heads,n,d), already scaled; k, v (B or 1,heads,m,d); bias fits (B,heads,n,m).
 
     Returns (B,n,heads·d), ready for the output projection.
     """
@@ -22,7 +23,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(B,n,heads·d) -> (B,heads,n,d), a view."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:-1], heads, -1).transpose(1, 2)
 
 
 def merge_heads(x: Tensor) -> Tensor:

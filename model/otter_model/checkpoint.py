@@ -1,6 +1,7 @@
 """Checkpoints on disk: a folder with config.json and safetensors, one file or shards with an index.
 
-Tensors are read one at a time, when asked for: a full-size model need never be in memory as a whole.
+Tensors are read one at a time, when asked for: a full-size model need never be in memory as a
+whole.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _DUPLICATES = ("lang_encoder.gated_cross_attn_layers.", "lang_encoder.old_decode
 
 
 class TensorFiles(Mapping[str, Tensor]):
-    """The tensors of some safetensors files by name, read from disk at each access, in the stored dtype."""
+    """Tensors of safetensors files by name, read from disk at each access, in the stored dtype."""
 
     def __init__(self, file_of: Mapping[str, Path]) -> None:
         self._file_of = {name: file_of[name] for name in sorted(file_of) if _wanted(name)}
@@ -54,7 +55,7 @@ class TensorFiles(Mapping[str, Tensor]):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network that is not in memory: its config, its tensors by name, its tokenizer file if it has one."""
+    """A network that is not in memory: config, tensors by name, perhaps a tokenizer."""
 
     config: OtterConfig
     tensors: Mapping[str, Tensor]
@@ -86,8 +87,8 @@ class Checkpoint:
 def open_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Checkpoint:
     """Opens a folder of the Hugging Face Otter layout; reads config.json and names, no weights.
 
-    `overrides` is an `otter_edge` block for a config.json that has none. The number of embedding rows is
-    taken from the weights (added tokens are often missing from the published configs).
+    `overrides` is an `otter_edge` block for a config.json that has none. The number of embedding
+    rows is taken from the weights (added tokens are often missing from the published configs).
     Raises CheckpointError or ConfigError.
     """
     folder = Path(path)
@@ -109,7 +110,7 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Otter:
 
 
 def save(otter: Otter, path: str | Path) -> None:
-    """Writes config.json and one model.safetensors, in the parameters' dtype, to the folder `path`."""
+    """Writes config.json and one model.safetensors, in the parameters' dtype, to a folder."""
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     config = json.dumps(otter.config.to_dict(), indent=2)
@@ -158,9 +159,8 @@ def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} is not a readable safetensors file ({error}); fetch it again"
-        ) from None
+        message = f"{path} is not a readable safetensors file ({error}); fetch it again"
+        raise CheckpointError(message) from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

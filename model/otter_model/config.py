@@ -1,7 +1,7 @@
 """What an Otter looks like: the sizes, read from the config.json of a published checkpoint.
 
-Published configs leave out what the reference fixes in code (perceiver and cross-attention sizes, token
-ids); those are the defaults here, and an `otter_edge` block in config.json overrides them.
+Published configs leave out what the reference fixes in code (perceiver and cross-attention sizes,
+token ids); those are the defaults here, and an `otter_edge` block in config.json overrides them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class VisionConfig:
 class PerceiverConfig:
     """The resampler: F·patches features of one medium in, `latents` vectors out.
 
-    `max_frames` is the number of frame embeddings, None where the checkpoint has none (a video is then a
-    set of frames).
+    `max_frames` is the number of frame embeddings, None where the checkpoint has none (a video is
+    then a set of frames).
     """
 
     dim: int = 1024
@@ -52,7 +52,7 @@ class PerceiverConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The language model and the gated cross-attention in front of every `cross_attn_every`-th layer."""
+    """The language model, and the gated block in front of every `cross_attn_every`-th layer."""
 
     family: Family
     dim: int
@@ -87,7 +87,7 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Ids of the special tokens; `answer` is None for OpenFlamingo, `bos` for tokenizers that add none."""
+    """Ids of the special tokens; OpenFlamingo has no `answer`, only LLaMA has a `bos`."""
 
     image: int
     answer: int | None
@@ -104,8 +104,9 @@ LLAMA_TOKENS = Tokens(image=32001, answer=32002, endofchunk=32000, pad=32003, bo
 class OtterConfig:
     """A whole Otter.
 
-    `use_cache` is the reference's default: with it, the tokens that the reference generates do not see the
-    picture. `finished_pad` fills up finished beams; None means `tokens.endofchunk`, as in the reference.
+    `use_cache` is the reference's default: with it, the tokens that the reference generates do not
+    see the picture. `finished_pad` fills up finished beams; None means `tokens.endofchunk`, as in
+    the reference.
     """
 
     vision: VisionConfig
@@ -203,7 +204,7 @@ def _family(text: Json) -> Family:
 
 
 def _require(where: str, config: Json, **supported: Any) -> None:
-    """Refuses a field that would change the arithmetic; a field left out has the supported value."""
+    """Refuses a field that would change the arithmetic; one left out has the supported value."""
     for name, wanted in supported.items():
         if (got := config.get(name, wanted)) != wanted:
             raise ConfigError(
@@ -214,7 +215,8 @@ def _require(where: str, config: Json, **supported: Any) -> None:
 
 def _vision(vision: Json) -> VisionConfig:
     _require("vision_config", vision, hidden_act="quick_gelu", num_channels=3)
-    # A config that leaves these out means ViT-L/14, not the (smaller) class defaults of transformers.
+    # A config that leaves these out means ViT-L/14, not the (smaller) class defaults of
+    # transformers.
     return VisionConfig(
         image_size=vision.get("image_size", 224),
         patch_size=vision.get("patch_size", 14),

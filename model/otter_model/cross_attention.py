@@ -1,8 +1,8 @@
 """How the language model sees: a gated cross-attention block in front of some decoder layers.
 
-A token attends the latents of one medium, the last that its text mentioned (`media_index`, 1-based). A token
-that has no medium yet (index 0) gets exactly nothing from the attention, but the gated feed-forward still
-runs on it, as in the reference.
+A token attends the latents of one medium, the last that its text mentioned (`media_index`,
+1-based). A token that has no medium yet (index 0) gets exactly nothing from the attention, but the
+gated feed-forward still runs on it, as in the reference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from otter_model.feed_forward import feed_forward
 
 @dataclass(frozen=True)
 class Media:
-    """Keys and values of all media of a prompt, per gated layer: (B or 1,heads,M·L,head_dim) each."""
+    """Keys and values of all media of a prompt, per gated layer (B or 1,heads,M·L,head_dim)."""
 
     k: tuple[Tensor, ...]
     v: tuple[Tensor, ...]
@@ -46,8 +46,8 @@ class Sight:
     def of(media_index: Tensor, media: Media) -> Sight:
         """media_index (B,n) int64. An index beyond the media attends all of them uniformly.
 
-        That is what the reference computes (a row of equal, lowest scores); `forward` and the generators
-        refuse prompts that would get there, only a generated `<image>` can.
+        That is what the reference computes (a row of equal, lowest scores); `forward` and the
+        generators refuse prompts that would get there, only a generated `<image>` can.
         """
         dtype = media.k[0].dtype
         visible = (media_index > 0).to(dtype).unsqueeze(-1)

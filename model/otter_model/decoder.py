@@ -1,7 +1,7 @@
 """What the decoder families share: the interface of a language model, its cache, its gated layers.
 
-A language model here is an embedding, a list of layers and a head; where tokens are (ALiBi, RoPE, padding)
-is a `Geometry`, computed once per call.
+A language model here is an embedding, a list of layers and a head; where tokens are (ALiBi, RoPE,
+padding) is a `Geometry`, computed once per call.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ def geometry_bias(
 ) -> Tensor | None:
     """Causality, padding and ALiBi as one additive bias for new tokens x (B,n,dim).
 
-    mask (B,past+n) bool or None; slopes (heads,) float or None. ALiBi is −slope·(query − key).
+    mask (B,past+n) bool or None; slopes (heads,) float or None. ALiBi is -slope·(query - key).
     """
     n = x.shape[1]
     if slopes is None and mask is None and n == 1:
         return None
     keys = torch.arange(past + n, device=x.device)
-    behind = (keys[past:, None] - keys).to(x.dtype)  # (n, past + n)
+    behind = (keys[past:, None] - keys).float()  # (n, past + n); float16 would round distances
     hidden = behind < 0
     bias = behind.new_zeros(()) if slopes is None else -slopes[:, None, None] * behind
     if mask is not None:
         hidden = hidden | ~mask[:, None, None]  # (B, 1, n, past + n)
     # A finite floor: a pad that sees nothing gets a uniform row instead of NaN.
-    return torch.where(hidden, torch.finfo(behind.dtype).min, bias)
+    return bias.to(x.dtype).masked_fill(hidden, torch.finfo(x.dtype).min)
 
 
 class DecoderBlock(Protocol):

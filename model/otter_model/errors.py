@@ -1,4 +1,4 @@
-"""The errors of this package: each is one sentence with what was expected, what came, what helps."""
+"""The errors of this package: each one sentence with what was expected, what came, what helps."""
 
 
 class ModelError(Exception):

@@ -1,10 +1,10 @@
-"""The feed-forward of the perceiver and of the gated blocks: LayerNorm, Linear, erf-GELU, Linear."""
+"""The feed-forward of the perceiver and the gated blocks: LayerNorm, Linear, erf-GELU, Linear."""
 
 from torch import nn
 
 
 def feed_forward(dim: int, mult: int) -> nn.Sequential:
-    """(…,dim) -> (…,dim) without the residual; its parameters are named 0, 1 and 3, as the reference's."""
+    """(…,dim) -> (…,dim), no residual; parameters are named 0, 1 and 3, as the reference's."""
     inner = dim * mult
     return nn.Sequential(
         nn.LayerNorm(dim),

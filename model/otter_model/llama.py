@@ -12,7 +12,7 @@ from otter_model.decoder import Geometry, Layer, extend, geometry_bias
 
 
 def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """positions (n,) float32 -> cos, sin (n,head_dim), the half-rotation layout (first half pairs with second)."""
+    """positions (n,) float32 -> cos, sin (n,head_dim); the first half pairs with the second."""
     frequencies = theta ** (-torch.arange(0, head_dim, 2).to(positions) / head_dim)
     angles = torch.outer(positions, frequencies).repeat(1, 2)
     return angles.cos(), angles.sin()

@@ -1,13 +1,15 @@
 """The two MosaicML language models: MPT-7B (`mpt`) and MosaicGPT-1B (`mpt1b`).
 
-They differ in names and in the second's layer norms over the whole query and key. Both: fused QKV, ALiBi,
-no biases anywhere, layer norms with a weight only, erf-GELU, tied head.
+They differ in names and in the second's layer norms over the whole query and key. Both: fused QKV,
+ALiBi, no biases anywhere, layer norms with a weight only, erf-GELU, tied head.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +39,9 @@ NAMES: dict[Family, MptNames] = {
 
 
 def alibi_slopes(heads: int, bias_max: float) -> Tensor:
-    """(heads,) float32: 2^(−bias_max·h/H); for a head count that is no power of two, MPT's interleaving."""
+    """(heads,) float32: 2^(-bias_max·h/H); MPT's interleaving where H is no power of two."""
     full = 2 ** math.ceil(math.log2(heads))
-    slopes = 2.0 ** (-torch.arange(1, full + 1, dtype=torch.float32) * (bias_max / full))
+    slopes = torch.exp2(-torch.arange(1, full + 1, dtype=torch.float32) * (bias_max / full))
     if full != heads:
         slopes = torch.cat([slopes[1::2], slopes[::2]])[:heads]
     return slopes
@@ -111,7 +113,7 @@ class Mpt(nn.Module):
 
     @property
     def layers(self) -> list[Layer]:
-        return list(self.transformer["blocks"])  # type: ignore[arg-type]
+        return list(cast(Iterable[Layer], self.transformer["blocks"]))
 
     def embed(self, ids: Tensor) -> Tensor:
         x: Tensor = self.transformer["wte"](ids)
@@ -119,7 +121,7 @@ class Mpt(nn.Module):
 
     def head(self, x: Tensor) -> Tensor:
         x = self.transformer[self.final_norm](x)
-        return functional.linear(x, self.transformer["wte"].weight)  # type: ignore[arg-type]
+        return functional.linear(x, cast(Tensor, self.transformer["wte"].weight))
 
     def geometry(self, x: Tensor, past: int, mask: Tensor | None) -> Geometry:
         slopes = alibi_slopes(self.heads, self.alibi_bias_max).to(x)

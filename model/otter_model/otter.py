@@ -1,4 +1,4 @@
-"""Otter as a whole: eyes, resampler, language model, and the rule that says which token sees which medium.
+"""Otter as a whole: eyes, resampler, language model, and which token sees which medium.
 
 It knows nothing of files, tokenizers or how to choose the next token.
 """
@@ -31,7 +31,9 @@ class Otter(nn.Module):
         self.perceiver = Perceiver(config.perceiver)
         self.lang_encoder = family(config.decoder, config.perceiver.dim)
         for module in self.modules():
-            if isinstance(module, nn.Embedding):  # PyTorch's σ = 1 makes a tied head's logits huge
+            if isinstance(
+                module, nn.Embedding
+            ):  # PyTorch's N(0, 1) makes a tied head's logits huge
                 nn.init.normal_(module.weight, std=0.02)
 
     @property
@@ -49,7 +51,7 @@ class Otter(nn.Module):
         return latents
 
     def media(self, latents: Tensor) -> Media:
-        """latents (B,M,L,D) -> what every gated layer attends; M = 0 is not allowed (pass zero latents)."""
+        """latents (B,M,L,D), M ≥ 1 (a text-only prompt has one it ignores) -> keys and values."""
         flat = latents.flatten(1, 2)
         gated = [layer.gated_cross_attn_layer for layer in self.language.layers]
         pairs = [block.attn.media(flat) for block in gated if block is not None]
@@ -58,8 +60,9 @@ class Otter(nn.Module):
     def look(self, vision_x: Tensor) -> Media:
         """vision_x (B,M,F,3,H,W) -> its media: encode, resample, media."""
         rows, media, frames = vision_x.shape[:3]
-        features = self.encode(vision_x.flatten(0, 2)).unflatten(0, (rows * media, frames))
-        return self.media(self.resample(features).unflatten(0, (rows, media)))
+        features = self.encode(vision_x.flatten(0, 2))
+        latents = self.resample(features.reshape(rows * media, frames, *features.shape[1:]))
+        return self.media(latents.reshape(rows, media, *latents.shape[1:]))
 
     def media_index(self, ids: Tensor) -> Tensor:
         """ids (B,n) -> (B,n) int64: how many `<image>` each token has at or before it."""
@@ -75,8 +78,9 @@ class Otter(nn.Module):
     ) -> tuple[Tensor, Cache]:
         """Appends ids (B,n) int64 and returns their logits (B,n,V) with the longer cache.
 
-        media_index (B,n) int64: the medium that each token sees, 1-based, 0 for none. mask (B,n), 0 at pads
-        (anywhere); left out, there are none. Raises PromptTooLong beyond the decoder's positions.
+        media_index (B,n) int64: the medium that each token sees, 1-based, 0 for none. mask (B,n), 0
+        at pads (anywhere); left out, there are none. Raises PromptTooLong beyond the decoder's
+        positions.
         """
         hidden, cache = self.hidden(ids, media_index, media, cache, mask)
         return self.language.head(hidden), cache
@@ -89,7 +93,7 @@ class Otter(nn.Module):
         cache: Cache | None = None,
         mask: Tensor | None = None,
     ) -> tuple[Tensor, Cache]:
-        """`decode` without the head: the last layer's output (B,n,dim), for `head` on chosen rows."""
+        """`decode` without the head: the last layer's output (B,n,dim), for `head` on some."""
         past = 0 if cache is None else cache.length
         n, limit = ids.shape[1], self.config.decoder.max_positions
         if past + n > limit:
@@ -115,8 +119,8 @@ class Otter(nn.Module):
     ) -> Tensor:
         """vision_x (B,M,F,3,H,W), input_ids (B,L), attention_mask (B,L) -> logits (B,L,V).
 
-        Everything is computed afresh; differentiable. Raises TooManyImages where a row has more `<image>`
-        than M; surplus media are ignored.
+        Everything is computed afresh; differentiable. Raises TooManyImages where a row has more
+        `<image>` than M; surplus media are ignored.
         """
         self.check_images(input_ids, vision_x.shape[1])
         index = self.media_index(input_ids)

@@ -1,7 +1,7 @@
-"""The resampler: the features of one medium (a picture, or all frames of a video) in, a few latents out.
+"""The resampler: features of one medium (a picture, or all frames of a video) in, latents out.
 
-Media do not know of each other; frames of one medium are simply concatenated, told apart only by the frame
-embedding where the checkpoint has one.
+Media do not know of each other; frames of one medium are simply concatenated, told apart only by
+the frame embedding where the checkpoint has one.
 """
 
 from __future__ import annotations

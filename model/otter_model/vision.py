@@ -1,7 +1,8 @@
 """The eyes: CLIP's vision transformer, pixels in, one feature vector per patch out.
 
 Otter takes the last layer's patch tokens as they are: no class token, no final layer norm (the
-checkpoint has one, `post_layernorm`, that nothing uses). Facts: otter `modeling_otter.py` `_encode_vision_x`.
+checkpoint has one, `post_layernorm`, that nothing uses). Facts: otter `modeling_otter.py`
+`_encode_vision_x`.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ class VisionLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.self_attn(self.layer_norm1(x))
-        x = x + self.mlp(self.layer_norm2(x))
-        return x
+        out: Tensor = x + self.mlp(self.layer_norm2(x))
+        return out
 
 
 class VisionAttention(nn.Module):
