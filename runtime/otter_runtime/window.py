@@ -84,8 +84,14 @@ class Window:
         return self._medium
 
     def resample(self, resample: Callable[[Floats], Media]) -> Medium:
-        """Make the medium with the engine's `resample`: features (F, patches, dim) to K/V."""
-        features = np.stack([look.features for look in self._looks])
+        """Make the medium with the engine's `resample`: features (size, patches, dim) to K/V.
+
+        A young window repeats its oldest look in front, so that the newest always stands at the last
+        frame embedding.
+        """
+        looks = list(self._looks)
+        looks = looks[:1] * (self.size - len(looks)) + looks
+        features = np.stack([look.features for look in looks])
         self._medium = Medium(self.stamps, self._digest(), resample(features))
         return self._medium
 
