@@ -170,6 +170,14 @@ class Bus:
 
     # Requests.
 
+    def watch(self, descriptor: int) -> None:
+        """Let `poll` return early when this descriptor can be read; it reads nothing from it."""
+        self._poller.register(descriptor, zmq.POLLIN)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Forget a descriptor that was watched."""
+        self._poller.unregister(descriptor)
+
     def poll(self, timeout_ms: float) -> list[Request]:
         """Wait up to `timeout_ms` for requests; never raises for what a peer sends.
 

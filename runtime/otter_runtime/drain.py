@@ -7,9 +7,11 @@ its frame was taken, so that every frame is seen and a run repeats itself exactl
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from otter_runtime.errors import OtterError
@@ -38,9 +40,7 @@ class Drain:
         sources: Sequence[Spec],
         fast: bool = False,
         speed: float = 1.0,
-        notify: Callable[[], None] = lambda: None,
     ) -> None:
-        """`notify` is called, from the thread, when there is something new to take."""
         self.sources = list(sources)
         self.fast = fast
         self.speed = speed
@@ -48,7 +48,9 @@ class Drain:
         self.dropped = 0  # frames that were replaced before anybody took them
         self.damaged = 0  # pictures that could not be decoded
         self.trouble = ""  # why a live source gives nothing just now
-        self._notify = notify
+        self._wake, self._woken = socket.socketpair()
+        for end in (self._wake, self._woken):
+            end.setblocking(False)
         self._next_id = 0
         self._newest: Frame | None = None
         self._taken = threading.Condition()
@@ -64,8 +66,15 @@ class Drain:
         """Begin to read; the first frame of a recording is due now."""
         self._thread.start()
 
+    def fileno(self) -> int:
+        """Readable when there is a frame to take, or the end to notice."""
+        return self._woken.fileno()
+
     def take(self) -> Frame | None:
         """The newest frame that was not taken yet, or None; never waits."""
+        with contextlib.suppress(BlockingIOError):
+            while self._woken.recv(64):
+                pass
         with self._taken:
             frame, self._newest = self._newest, None
             self._taken.notify()
@@ -84,6 +93,8 @@ class Drain:
             self._taken.notify()
         if self._thread.ident is not None:
             self._thread.join(JOIN_S)
+        self._wake.close()
+        self._woken.close()
 
     def _run(self) -> None:
         for spec in self.sources:
@@ -114,6 +125,11 @@ class Drain:
                 return
             self._stop.wait(REOPEN_S[min(attempts, len(REOPEN_S) - 1)])
             attempts += 1
+
+    def _notify(self) -> None:
+        # Full means that the front has not looked yet, closed that it never will.
+        with contextlib.suppress(OSError):
+            self._wake.send(b"!")
 
     def _lost(self, why: str) -> None:
         self.trouble = why

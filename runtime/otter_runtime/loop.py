@@ -98,6 +98,11 @@ class StepLoop:
         """Whether `step` would do nothing until something new comes."""
         return not (self._waiting or self._events or self._startable())
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an ask is under way or waits for frames: its deadline may pass meanwhile."""
+        return bool(self._jobs)
+
     def step(self) -> list[Event]:
         """Do the one step that matters most now; what there is to tell since the last call."""
         job = self._startable()

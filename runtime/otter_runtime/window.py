@@ -86,8 +86,8 @@ class Window:
     def resample(self, resample: Callable[[Floats], Media]) -> Medium:
         """Make the medium with the engine's `resample`: features (size, patches, dim) to K/V.
 
-        A young window repeats its oldest look in front, so that the newest always stands at the last
-        frame embedding.
+        A young window repeats its oldest look in front, so that the newest always stands at the
+        last frame embedding.
         """
         looks = list(self._looks)
         looks = looks[:1] * (self.size - len(looks)) + looks

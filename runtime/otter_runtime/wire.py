@@ -99,8 +99,18 @@ class Declined(msgspec.Struct, frozen=True, tag=True):
     detail: str
 
 
+class Alive(msgspec.Struct, frozen=True, tag=True):
+    """The brain's heartbeat: it is between two steps, working or waiting."""
+
+
+class Died(msgspec.Struct, frozen=True, tag=True):
+    """The brain's process is gone or was ended, and why; everything asked of it is lost."""
+
+    detail: str
+
+
 Order = Show | Ask | Drop
-Event = Ready | Failed | Shown | Piece | Said | Declined
+Event = Ready | Failed | Shown | Piece | Said | Declined | Alive | Died
 
 
 class Hung(OtterError):

@@ -1,0 +1,54 @@
+"""What the brain said, as a robot hears it: with age, validity, source and model.
+
+It knows messages and the clock's readings; it does not know how answers are sent.
+"""
+
+from __future__ import annotations
+
+import re
+
+from otter_robots.messages import Answer
+from otter_runtime.wire import Said
+
+# "1. Go left" or "- go left" at the start of a line; "1.5 m" is no step.
+_MARK = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+")
+
+
+def answer(
+    said: Said,
+    *,
+    now_ns: int,
+    ttl_ms: float,
+    model_hash: str,
+    question_id: str | None = None,
+    instruction: str | None = None,
+    deadline_ns: int | None = None,
+) -> Answer:
+    """The Answer to publish at monotonic `now_ns`; late where its ttl or deadline has passed."""
+    newest = said.stamps[-1]
+    age_ms = max(0.0, (now_ns - newest.mono_ns) / 1e6)
+    past_deadline = deadline_ns is not None and now_ns > deadline_ns
+    return Answer(
+        text=said.text,
+        frame_ids=tuple(stamp.id for stamp in said.stamps),
+        captured_mono_ns=newest.mono_ns,
+        captured_wall_ns=newest.wall_ns,
+        age_ms=age_ms,
+        ttl_ms=ttl_ms,
+        model_hash=model_hash,
+        question_id=question_id,
+        instruction=instruction,
+        source=newest.source,
+        source_index=newest.index,
+        steps=steps(said.text),
+        confidence=min(1.0, max(0.0, said.confidence)),
+        late=age_ms > ttl_ms or past_deadline,
+        partial=said.partial,
+        timing={name: round(value, 3) for name, value in said.timing.items()},
+    )
+
+
+def steps(text: str) -> tuple[str, ...]:
+    """The steps of a plan: its lines, without their numbers or bullets."""
+    lines = (_MARK.sub("", line).strip() for line in text.splitlines())
+    return tuple(line for line in lines if line)

@@ -1,0 +1,91 @@
+"""A run put together from its configuration: bus, source, brain and front, and taken apart again.
+
+It knows who needs whom; everything they do is theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from otter_robots import endpoints
+from otter_runtime.brain import Settings
+from otter_runtime.bus import Bus
+from otter_runtime.child import ChildBrain
+from otter_runtime.config import BusConfig, RunConfig
+from otter_runtime.drain import Drain
+from otter_runtime.errors import UserError
+from otter_runtime.eye import Eye
+from otter_runtime.front import Front, Say
+from otter_runtime.journal import Journal
+from otter_runtime.sources import specs
+from otter_runtime.standing import Standing
+
+POCKET = Path(__file__).parent / "pocket" / "bundle-int8"
+JOURNAL = "journal.sqlite"
+
+
+@contextmanager
+def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> Iterator[Front]:
+    """The front of a run, ready for `run()`; SIGINT and SIGTERM stop it until the block ends.
+
+    Everything a user can get wrong is found before the first thread or process starts, except what
+    is wrong with the bundle: that is the brain's to find. Raises UserError.
+    """
+    sources = specs(_given(config), config.folder_hz)
+    standing = Standing(config.instruction, config.interval_s, len(sources))
+    if config.fast and sources[-1].live:
+        raise UserError("a live source cannot be read fast; leave --fast out")
+    settings = Settings(
+        bundle=str(config.bundle or POCKET),
+        threads=config.brain.threads,
+        provider=config.brain.provider,
+        window_frames=config.window.frames,
+    )
+    with ExitStack() as stack:
+        bus = stack.enter_context(_bus(config.bus))
+        drain = Drain(sources, config.fast, config.speed)
+        stack.callback(drain.close)
+        brain = ChildBrain(settings, config.brain.hung_s, config.brain.start_s)
+        stack.callback(brain.close)
+        front = Front(config, bus, Eye(drain, config.stale_ms), brain, standing, say)
+        stack.enter_context(_signals(front))
+        yield front
+
+
+def _given(config: RunConfig) -> list[str]:
+    if not config.source:
+        raise UserError(
+            "there is no source; give --source with a video file, a folder of images or a camera "
+            "number"
+        )
+    return config.source
+
+
+def _bus(config: BusConfig) -> Bus:
+    folder = Path(config.folder).absolute() if config.folder else None
+    stream = config.stream or endpoints.stream_endpoint(folder)
+    requests = config.requests or endpoints.requests_endpoint(folder)
+    return Bus(stream, requests, Journal((folder or _state_folder()) / JOURNAL))
+
+
+def _state_folder() -> Path:
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "otter-edge"
+
+
+@contextmanager
+def _signals(front: Front) -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        front.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

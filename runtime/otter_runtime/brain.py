@@ -1,0 +1,198 @@
+"""The brain: the engines and the step loop, as an object here or as a process of its own.
+
+It knows a bundle and a channel; it does not know cameras, the bus or the journal. The front talks
+to either kind in the same way. Run as a module it is the child: it serves its channel until the
+other end closes, so it never outlives the front.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from otter_runtime.bundle import Bundle
+from otter_runtime.clock import Clock, RealClock
+from otter_runtime.errors import MissingExtra, OtterError, UserError
+from otter_runtime.frame import Frame
+from otter_runtime.loop import StepLoop
+from otter_runtime.slots import Slots
+from otter_runtime.wire import Alive, Ask, Channel, Drop, Event, Failed, Order, Ready, Show
+
+ALIVE_S = 1.0  # between heartbeats
+POLL_S = 0.02  # how soon a deadline is noticed while nothing else happens
+OOM_SCORE = 500  # where memory runs out, the kernel takes the brain and not the bus
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a brain is made from; None means what the bundle or the engine says."""
+
+    bundle: str
+    threads: int | None = None
+    provider: str = "cpu"
+    window_frames: int | None = None
+
+
+class Brain(Protocol):
+    """What the front needs of a brain, wherever it runs; `restarts` counts its processes."""
+
+    restarts: int
+
+    def show(self, frame: Frame) -> bool:
+        """Hand over a frame; False where it had to be dropped."""
+
+    def ask(self, ask: Ask) -> None:
+        """Hand over a question or the standing instruction."""
+
+    def drop(self, ask_id: str) -> None:
+        """Forget an ask."""
+
+    def events(self) -> list[Event]:
+        """What happened since the last call; never waits."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether `events` should be called again at once: the work is done in there."""
+
+    def descriptors(self) -> list[int]:
+        """What becomes readable when there are events."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class LocalBrain:
+    """The same brain without a process, for tests and replay."""
+
+    restarts = 0
+
+    def __init__(self, loop: StepLoop, ready: Ready) -> None:
+        self.loop = loop
+        self._events: list[Event] = [ready]
+
+    def show(self, frame: Frame) -> bool:
+        """Hand over a frame; it is never dropped here."""
+        self.loop.show(frame)
+        return True
+
+    def ask(self, ask: Ask) -> None:
+        """Hand over an ask."""
+        self.loop.ask(ask)
+
+    def drop(self, ask_id: str) -> None:
+        """Forget an ask."""
+        self.loop.drop(ask_id)
+
+    def events(self) -> list[Event]:
+        """Do one step; what came of it."""
+        events, self._events = self._events, []
+        return events + self.loop.step()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step would do something."""
+        return bool(self._events) or not self.loop.idle
+
+    def descriptors(self) -> list[int]:
+        """None: nothing happens behind one's back."""
+        return []
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+def build(settings: Settings, clock: Clock | None = None) -> tuple[StepLoop, Ready]:
+    """Load the bundle, open its engines and make the loop.
+
+    Raises BundleError for a bundle that is not what it says, MissingExtra without onnxruntime.
+    """
+    try:
+        from otter_runtime.onnx_engine import open_engine
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "onnxruntime", "cpu") from error
+    bundle = Bundle.load(Path(settings.bundle))
+    manifest = bundle.manifest
+    engine = open_engine(bundle, settings.threads, settings.provider)
+    frames = settings.window_frames or manifest.window.frames
+    _check_window(frames, manifest.dims.resampler.max_frames)
+    loop = StepLoop(engine, manifest, bundle.tokenizer(), clock or RealClock(), frames)
+    ready = Ready(
+        model=manifest.name,
+        model_hash=bundle.model_hash,
+        frames=frames,
+        rate_hz=manifest.window.rate_hz,
+        engine=engine.describe(),
+    )
+    return loop, ready
+
+
+def _check_window(frames: int, limit: int | None) -> None:
+    if limit is not None and frames > limit:
+        raise UserError(
+            f"a window of {frames} frames is more than the {limit} that this model tells apart; "
+            "set window.frames lower"
+        )
+
+
+def serve(loop: StepLoop, channel: Channel, slots: Slots) -> None:
+    """Take orders and make steps until the other end closes."""
+    alive_at_s = 0.0
+    while not channel.closed:
+        for order in channel.receive(_patience(loop)):
+            _take(loop, order, slots)
+        for event in loop.step():
+            channel.send(event)
+        if time.monotonic() >= alive_at_s:
+            channel.send(Alive())
+            alive_at_s = time.monotonic() + ALIVE_S
+
+
+def _patience(loop: StepLoop) -> float:
+    if not loop.idle:
+        return 0.0
+    return POLL_S if loop.waiting else ALIVE_S
+
+
+def _take(loop: StepLoop, order: Order, slots: Slots) -> None:
+    if isinstance(order, Show):
+        pixels = slots.view(order.slot, order.height, order.width)
+        loop.show(Frame(order.stamp, pixels), order.slot)
+    elif isinstance(order, Ask):
+        loop.ask(order)
+    elif isinstance(order, Drop):
+        loop.drop(order.id)
+
+
+def main() -> int:
+    """The child: `python -m otter_runtime.brain CHANNEL_FD SLOTS_FD SETTINGS_JSON`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the front ends us, after its last words
+    _offer_to_the_oom_killer()
+    channel = Channel(socket.socket(fileno=int(sys.argv[1])), Order)
+    slots = Slots(int(sys.argv[2]))
+    settings = msgspec.json.decode(sys.argv[3], type=Settings)
+    try:
+        loop, ready = build(settings)
+    except OtterError as error:
+        channel.send(Failed(str(error), isinstance(error, UserError)))
+        return error.exit_code
+    try:
+        channel.send(ready)
+        serve(loop, channel, slots)
+    except (BrokenPipeError, ConnectionResetError):
+        return 0  # the front is gone
+    return 0
+
+
+def _offer_to_the_oom_killer() -> None:
+    with contextlib.suppress(OSError):  # not Linux, or not allowed
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

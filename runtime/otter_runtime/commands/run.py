@@ -1,0 +1,109 @@
+"""`otter-edge run`: watch a camera or a video and publish plans until it ends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from otter_robots.envelope import Envelope
+    from otter_robots.messages import Message
+    from otter_runtime.config import RunConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments; each overrides the name it has in the configuration file."""
+    add = parser.add_argument
+    add(
+        "--source",
+        nargs="+",
+        action="extend",
+        metavar="SOURCE",
+        help="a video file, a folder of images, a camera number or a stream's address; several "
+        "files are played one after the other",
+    )
+    add("--bundle", metavar="DIR", help="the model (default: the pocket model, int8)")
+    add(
+        "--instruction",
+        action="append",
+        metavar="TEXT",
+        help="asked again and again; once for all sources, or once for each",
+    )
+    add("--interval", type=float, metavar="S", help="seconds between two instructions (default: 1)")
+    add("--fast", action="store_true", help="see every frame, as quickly as it is answered")
+    add("--speed", type=float, metavar="X", help="play recordings so many times faster")
+    add("--wait", type=float, metavar="S", help="wait so long for a first subscriber (default: 0)")
+    add("--folder", metavar="DIR", help="where both sockets and the journal are")
+    add("--stream", metavar="ENDPOINT", help="the stream socket, ipc:// or tcp://127.0.0.1:port")
+    add("--requests", metavar="ENDPOINT", help="the requests socket, alike")
+    add("--threads", type=int, metavar="N", help="threads of the engines")
+    add("--config", type=Path, metavar="FILE", help="a YAML file; see docs/device.md")
+    add("--json", action="store_true", help="print what is published, one JSON object per line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until the source is played out or SIGINT or SIGTERM comes; both end with code 0."""
+    from otter_runtime.assembly import assembled
+    from otter_runtime.config import read
+
+    config = read(args.config, _overrides(args))
+    with assembled(config, _printer(args.json)) as front:
+        _announce(config, front.bus.stream, front.bus.requests)
+        front.run()
+    return 0
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "source": args.source,
+        "bundle": args.bundle,
+        "instruction": args.instruction,
+        "interval_s": args.interval,
+        "fast": args.fast or None,
+        "speed": args.speed,
+        "wait_s": args.wait,
+        "bus": {"folder": args.folder, "stream": args.stream, "requests": args.requests},
+        "brain": {"threads": args.threads},
+    }
+
+
+def _announce(config: RunConfig, stream: str, requests: str) -> None:
+    print(
+        f"otter-edge: {', '.join(config.source)} to {stream}, requests at {requests}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _printer(as_json: bool) -> Callable[[Envelope, Message], None]:
+    from otter_robots.envelope import as_dict
+    from otter_robots.messages import Abstain, Answer, Fault, Status
+
+    def say(envelope: Envelope, message: Message) -> None:
+        if as_json:
+            import msgspec
+
+            print(msgspec.json.encode(as_dict(envelope, message)).decode(), flush=True)
+        elif isinstance(message, (Answer, Abstain, Fault, Status)):
+            print(_line(message), flush=True)
+
+    return say
+
+
+def _line(message: Message) -> str:
+    from otter_robots.messages import Abstain, Answer, Fault, Status
+
+    if isinstance(message, Answer):
+        late = " LATE" if message.late else ""
+        frames = f"{message.frame_ids[0]}-{message.frame_ids[-1]}"
+        return f"frames {frames:>11}  {message.age_ms:6.0f} ms{late}  {message.text}"
+    if isinstance(message, Abstain):
+        return f"no answer ({message.reason}): {message.detail}"
+    if isinstance(message, Fault):
+        return f"{'over' if message.cleared else 'fault'}: {message.code}: {message.detail}"
+    assert isinstance(message, Status)
+    return " ".join(part for part in (f"{message.state}:", message.source, message.detail) if part)

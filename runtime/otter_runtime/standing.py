@@ -1,0 +1,47 @@
+"""The standing instruction: what is asked again and again while nobody asks anything else.
+
+It knows when the next one is due, in the source's own time; it does not know how it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from otter_runtime.errors import UserError
+from otter_runtime.frame import Stamp
+from otter_runtime.window import SLACK_NS
+
+
+class Standing:
+    """One text for every source, or one for each; none at all where `texts` is empty."""
+
+    def __init__(self, texts: Sequence[str], interval_s: float, sources: int) -> None:
+        if len(texts) not in (0, 1, sources):
+            raise UserError(
+                f"there are {len(texts)} instructions for {sources} sources; "
+                "give one for all of them or one for each"
+            )
+        self.texts = list(texts)
+        self.interval_ns = round(interval_s * 1e9)
+        self._last: Stamp | None = None
+
+    def replace(self, text: str, interval_s: float) -> None:
+        """Another instruction from now on; it is due with the next frame."""
+        self.texts, self.interval_ns, self._last = [text], round(interval_s * 1e9), None
+
+    def text(self, scene: int) -> str:
+        """What is asked in this scene; a camera that reopened keeps the last text."""
+        return self.texts[min(scene, len(self.texts) - 1)]
+
+    def due(self, stamp: Stamp) -> bool:
+        """Whether it should be asked, the newest frame of the window being `stamp`."""
+        if not self.texts:
+            return False
+        last = self._last
+        if last is None or last.scene != stamp.scene:
+            return True
+        return stamp.stream_ns - last.stream_ns >= self.interval_ns - SLACK_NS
+
+    def asked(self, stamp: Stamp) -> None:
+        """It was asked about a window that ends with `stamp`."""
+        self._last = stamp

@@ -1,0 +1,56 @@
+"""What the runtime counts about itself, for the heartbeat.
+
+It knows numbers; whoever sees something happen counts it here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from otter_robots.messages import Health
+
+MIB = 1 << 20
+
+
+@dataclass
+class Vitals:
+    """Counts since the start; `newest_ns` is the capture time of the newest frame (0: none)."""
+
+    started_ns: int = field(default_factory=time.monotonic_ns)
+    frames: int = 0
+    frames_dropped: int = 0
+    answers: int = 0
+    abstained: int = 0
+    late: int = 0
+    newest_ns: int = 0
+
+    def health(
+        self, *, brain_alive: bool, brain_restarts: int, hostile: int, journal_ok: bool
+    ) -> Health:
+        """The heartbeat's message, as of now."""
+        now_ns = time.monotonic_ns()
+        return Health(
+            uptime_s=(now_ns - self.started_ns) / 1e9,
+            brain_alive=brain_alive,
+            brain_restarts=brain_restarts,
+            frames=self.frames,
+            frames_dropped=self.frames_dropped,
+            frame_age_ms=(now_ns - self.newest_ns) / 1e6 if self.newest_ns else None,
+            answers=self.answers,
+            abstained=self.abstained,
+            late=self.late,
+            hostile=hostile,
+            journal_ok=journal_ok,
+            rss_mib=_resident_mib(),
+        )
+
+
+def _resident_mib() -> float | None:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
