@@ -20,6 +20,8 @@ from torch import Tensor
 from otter_model.config import OtterConfig
 from otter_model.errors import CheckpointError
 from otter_model.otter import Otter
+from otter_model.published import published
+from otter_model.random_weights import RandomTensors
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -102,6 +104,15 @@ def open_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None
         config = config.with_vocab(tensors.shape(embedding)[0])
     tokenizer = folder / "tokenizer.json"
     return Checkpoint(config, tensors, tokenizer if tokenizer.is_file() else None)
+
+
+def random_checkpoint(name: str, seed: int = 0) -> Checkpoint:
+    """A published architecture (`published.PUBLISHED`) at full size with random float32 weights.
+
+    Nothing is generated before a tensor is asked for. Raises ConfigError for an unknown name.
+    """
+    config = published(name)
+    return Checkpoint(config, RandomTensors(config, seed))
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Otter:
