@@ -1,0 +1,1 @@
+"""Checkpoint to verified bundle: graphs, quantization, parity. A workstation's half, with torch."""

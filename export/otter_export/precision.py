@@ -1,0 +1,136 @@
+"""How a linear layer is written: fp32, or static int8 with explicit Q/DQ.
+
+int8, symmetric. A weight (in, out) has one scale per output channel, its largest magnitude over
+127; an activation has one scale per tensor, from calibration. The graph says
+
+    x ─ QuantizeLinear ─ DequantizeLinear ─┐
+                                           MatMul (─ Add bias)
+    int8 weight ─ DequantizeLinear(axis=1) ┘
+
+which ONNX Runtime runs as one MatMulIntegerToFloat and TensorRT as an int8 matrix product:
+zero points are 0, `axis` is always written (its default differs between the two), the bias stays
+float. A row's result depends on that row only, so chunking does not change it.
+
+Where the layer follows a norm, outlier channels can be moved from the activation into the weight
+(SmoothQuant, arXiv 2211.10438): the norm's channel j is divided by s_j, the weight's row j is
+multiplied by it. In fp32 nothing changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otter_export.builder import Builder
+
+Floats = NDArray[np.float32]
+LEVELS = 127
+# A channel that calibration never saw active still needs a scale that is positive.
+SMALLEST = 1e-6
+
+
+class Precision(Protocol):
+    """A way to write the linear layers and the embedding table of a graph."""
+
+    name: str
+
+    def linear(self, b: Builder, x: str, name: str, matrix: Floats, bias: Floats | None) -> str:
+        """x (…, in) times `matrix` (in, out) plus `bias` (out): the name of the result (…, out)."""
+
+    def migration(self, name: str, matrix: Floats) -> Floats | None:
+        """Per input channel, what the norm before layer `name` divides by; None for nothing."""
+
+    def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
+        """Rows `ids` of the table `rows` (n, dim), as float32."""
+
+
+class Fp32:
+    """Weights and arithmetic in float32: the truth."""
+
+    name = "fp32"
+
+    def linear(self, b: Builder, x: str, name: str, matrix: Floats, bias: Floats | None) -> str:
+        product = b.op("MatMul", x, b.weight(f"{name}.weight", matrix))
+        return _with_bias(b, product, name, bias)
+
+    def migration(self, name: str, matrix: Floats) -> Floats | None:
+        return None
+
+    def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
+        return b.op("Gather", b.weight(f"{name}.weight", rows), ids, axis=0)
+
+
+@dataclass
+class Observed(Fp32):
+    """fp32 that also returns each linear layer's largest |x| per input channel."""
+
+    outputs: dict[str, str] = field(default_factory=dict)  # layer: value (in,)
+    name = "observed"
+
+    def linear(self, b: Builder, x: str, name: str, matrix: Floats, bias: Floats | None) -> str:
+        flat = b.op("Reshape", b.op("Abs", x), b.constant([-1, matrix.shape[0]]))
+        self.outputs[name] = b.op("ReduceMax", flat, b.constant([0]), keepdims=0)
+        return super().linear(b, x, name, matrix, bias)
+
+
+@dataclass(frozen=True)
+class Int8:
+    """Static int8. `ranges` holds each layer's largest |x| per input channel, from calibration.
+
+    A layer without a range was never run in calibration; `KeyError` names it.
+    """
+
+    ranges: dict[str, Floats]
+    # 0 leaves activations as they are, 1 moves all of their range into the weights.
+    strength: float = 0.5
+    name = "int8"
+
+    def linear(self, b: Builder, x: str, name: str, matrix: Floats, bias: Floats | None) -> str:
+        weight, scales = quantized(matrix)
+        zero = b.constant(0, np.int8)
+        step = b.constant(self._range(name, matrix) / LEVELS, np.float32)
+        x = b.op("DequantizeLinear", b.op("QuantizeLinear", x, step, zero), step, zero)
+        matrix_name = b.op(
+            "DequantizeLinear",
+            b.weight(f"{name}.weight", weight),
+            b.weight(f"{name}.scale", scales),
+            b.weight(f"{name}.zero", np.zeros_like(scales, np.int8)),
+            axis=1,
+        )
+        return _with_bias(b, b.op("MatMul", x, matrix_name), name, bias)
+
+    def migration(self, name: str, matrix: Floats) -> Floats | None:
+        if self.strength == 0:
+            return None
+        return migration(self.ranges[name], matrix, self.strength)
+
+    def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
+        # Half precision, not int8: a gathered row's own scale is no build-time constant, which
+        # TensorRT's Q/DQ rules want, and a table is read one row per token anyway.
+        half = rows.astype(np.float16)
+        return b.op("Cast", b.op("Gather", b.weight(f"{name}.weight", half), ids, axis=0), to=1)
+
+    def _range(self, name: str, matrix: Floats) -> float:
+        return max(float(self.ranges[name].max()), SMALLEST)
+
+
+def quantized(matrix: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """`matrix` (in, out) as int8 and its scales (out,): round(matrix / scale), ties to even."""
+    scales = np.maximum(np.abs(matrix).max(axis=0), SMALLEST).astype(np.float32) / LEVELS
+    return np.rint(matrix / scales).astype(np.int8), scales
+
+
+def migration(largest: Floats, matrix: Floats, strength: float) -> Floats:
+    """SmoothQuant's s_j = max|x_j|^strength / max|w_j|^(1-strength), around a mean of 1."""
+    x = np.maximum(largest, SMALLEST * max(float(largest.max()), SMALLEST))
+    w = np.maximum(np.abs(matrix).max(axis=1), SMALLEST)
+    s = np.log(x) * strength - np.log(w) * (1 - strength)
+    moved: Floats = np.exp(np.clip(s - s.mean(), -8, 8)).astype(np.float32)
+    return moved
+
+
+def _with_bias(b: Builder, product: str, name: str, bias: Floats | None) -> str:
+    return product if bias is None else b.op("Add", product, b.weight(f"{name}.bias", bias))

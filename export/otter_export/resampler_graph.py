@@ -1,0 +1,90 @@
+"""The resampler graph: `features` (F, patches, dim) of one medium to its `media_k`, `media_v`.
+
+The perceiver, and behind it every gated layer's K and V projection: what the decoder needs of a
+medium is computed once (facts: otter-reference 1, 5.3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from otter_export.builder import Builder, Dim
+from otter_export.language import Language
+from otter_export.layers import PERCEIVER_EPS, Layers, Norm, Weights
+from otter_export.precision import Floats, Precision
+from otter_model.config import OtterConfig
+
+PREFIX = "perceiver"
+
+
+class ResamplerGraph:
+    """Writes the nodes; usable whole (`build`) or in its two parts."""
+
+    def __init__(self, config: OtterConfig, weights: Weights) -> None:
+        self.config = config
+        self.weights = weights
+        self.w = weights.at(PREFIX)
+
+    def build(self, b: Builder, precision: Precision) -> None:
+        """The whole graph into `b`."""
+        c = self.config
+        shape: list[Dim] = ["frames", c.vision.patches, c.perceiver.dim]
+        latents = self.perceiver(b, precision, b.input("features", "float32", shape))
+        self.media(b, precision, latents)
+
+    def perceiver(self, b: Builder, precision: Precision, features: str) -> str:
+        """Features (F, patches, dim) to latents (L, dim)."""
+        c = self.config.perceiver
+        media = features
+        if c.max_frames is not None:
+            table = b.weight("perceiver.frames", self._frame_table())
+            count = b.op("Shape", features, start=0, end=1)
+            known = Layers(b, precision).slice(table, b.constant([0]), count, 0)
+            media = b.op("Add", media, known)
+        media = b.op("Reshape", media, b.constant([-1, c.dim]))
+        latents = b.weight("perceiver.latents", self.w("latents"))
+        for i in range(c.depth):
+            latents = self._block(b, precision, media, latents, i)
+        norm = Norm(self.w("norm.weight"), self.w("norm.bias"), PERCEIVER_EPS)
+        return Layers(b, precision).norm(latents, "perceiver.norm", norm)
+
+    def media(self, b: Builder, precision: Precision, latents: str) -> None:
+        """Latents (L, dim) to the outputs `media_k`, `media_v` (gated layers, heads, L, head_dim).
+
+        All gated layers' projections are one product: they share their input and its scale.
+        """
+        c = self.config.decoder
+        gated, heads, head_dim = len(c.gated_layers), c.cross_heads, c.cross_head_dim
+        language = Language(c, self.weights)
+        names = [language.gated(i).matrix("attn.to_kv") for i in c.gated_layers]
+        kv = Layers(b, precision).linear(latents, "media.kv", np.concatenate(names, axis=1))
+        kv = b.op("Reshape", kv, b.constant([-1, gated, 2, heads, head_dim]))
+        kv = b.op("Transpose", kv, perm=[2, 1, 3, 0, 4])  # (2, gated, heads, L, head_dim)
+        shape = [gated, heads, self.config.perceiver.latents, head_dim]
+        k, v = b.ops("Split", 2, kv, axis=0, num_outputs=2)
+        b.output(b.op("Squeeze", k, b.constant([0])), "media_k", "float32", shape)
+        b.output(b.op("Squeeze", v, b.constant([0])), "media_v", "float32", shape)
+
+    def _frame_table(self) -> Floats:
+        return self.w("frame_embs")[:, None, :]  # (max_frames, 1, dim)
+
+    def _block(self, b: Builder, precision: Precision, media: str, latents: str, i: int) -> str:
+        c, name = self.config.perceiver, f"perceiver.{i}"
+        w, layers = self.w.at(f"layers.{i}"), Layers(b, precision)
+        with b.scope(name):
+            seen = layers.norm(media, f"{name}.media_norm", self._norm(w, "norm_media"))
+            asked = layers.norm(latents, f"{name}.latents_norm", self._norm(w, "norm_latents"))
+            both = b.op("Concat", seen, asked, axis=0)
+            kv = layers.linear(both, f"{name}.kv", w.matrix("to_kv"))
+            scale = np.float32(c.head_dim**-0.5)
+            q = layers.linear(asked, f"{name}.q", w.matrix("to_q") * scale)
+            q, kv = layers.heads(q, c.heads, c.head_dim), layers.heads(kv, 2 * c.heads, c.head_dim)
+            k, v = b.ops("Split", 2, kv, axis=0, num_outputs=2)
+            mixed = b.op("MatMul", b.op("Softmax", layers.scores(q, k), axis=-1), v)
+            mixed = layers.unheads(mixed, c.heads * c.head_dim)
+            latents = b.op("Add", latents, layers.linear(mixed, f"{name}.out", w.matrix("to_out")))
+            hidden = layers.feed_forward(latents, f"{name}.ff", w.at("feed_forward"))
+            return b.op("Add", latents, hidden)
+
+    def _norm(self, w: Weights, name: str) -> Norm:
+        return Norm(w(f"{name}.weight"), w(f"{name}.bias"), PERCEIVER_EPS)

@@ -1,0 +1,58 @@
+"""The external data of one graph: tensors appended to a file as they come.
+
+Only one tensor is in memory at a time, so a graph can be larger than the machine that writes it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+# Cache lines, and what ONNX Runtime's kernels load at once; files stay small for small models.
+ALIGNMENT = 64
+
+
+class WeightFile:
+    """Appends tensors to `path` and hands back the TensorProto that points at each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+        self._end = 0
+
+    def append(self, name: str, array: NDArray[Any]) -> onnx.TensorProto:
+        """Write `array` (any dtype that numpy and ONNX share) and return its initializer."""
+        self._file.write(b"\0" * (-self._end % ALIGNMENT))
+        offset = self._end + -self._end % ALIGNMENT
+        data = np.ascontiguousarray(array)
+        self._file.write(data.data if data.size else b"")
+        self._end = offset + data.nbytes
+        dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        tensor = onnx.TensorProto(name=name, data_type=dtype, dims=array.shape)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (
+            ("location", self.path.name),
+            ("offset", str(offset)),
+            ("length", str(data.nbytes)),
+        ):
+            tensor.external_data.add(key=key, value=value)
+        return tensor
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> WeightFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
