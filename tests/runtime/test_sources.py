@@ -1,0 +1,139 @@
+"""Sources and the thread that drains them, on real files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from otter_runtime.drain import Drain
+from otter_runtime.errors import UserError
+from otter_runtime.frame import Frame
+from otter_runtime.gate import Gate, Verdict
+from otter_runtime.sources import Spec, specs
+
+
+def played(drain: Drain, limit_s: float = 10.0) -> Iterator[Frame]:
+    """Frames as a prompt reader takes them, until the end."""
+    drain.start()
+    until_s = time.monotonic() + limit_s
+    while not drain.ended and time.monotonic() < until_s:
+        frame = drain.take()
+        if frame is None:
+            time.sleep(0.001)
+        else:
+            yield frame
+    drain.close()
+
+
+def test_fast_hands_out_every_frame_of_every_clip(video: Callable[..., Path]) -> None:
+    clips = [video("one.avi", 8), video("two.avi", 5)]
+    frames = list(played(Drain(specs([str(clip) for clip in clips], 1.0), fast=True)))
+    stamps = [frame.stamp for frame in frames]
+    assert [stamp.id for stamp in stamps] == list(range(13))
+    assert [(stamp.scene, stamp.index) for stamp in stamps] == [
+        *((0, index) for index in range(8)),
+        *((1, index) for index in range(5)),
+    ]
+    assert [stamp.source for stamp in stamps[7:9]] == ["one.avi", "two.avi"]
+    assert stamps[3].stream_ns == 750_000_000
+    levels = [int(frame.pixels.mean()) for frame in frames[:8]]
+    assert np.allclose(levels, [40 + 5 * index for index in range(8)], atol=2)
+
+
+def test_pictures_are_rgb(tmp_path: Path) -> None:
+    red_in_bgr = np.zeros((8, 8, 3), np.uint8)
+    red_in_bgr[..., 2] = 255
+    cv2.imwrite(str(tmp_path / "red.png"), red_in_bgr)
+    (frame,) = played(Drain(specs([str(tmp_path)], 1.0), fast=True))
+    assert frame.pixels[0, 0].tolist() == [255, 0, 0]
+
+
+def test_real_time_keeps_the_pace_of_the_file(video: Callable[..., Path]) -> None:
+    clip = video(frames=5, rate_hz=20.0)
+    stamps = [frame.stamp for frame in played(Drain(specs([str(clip)], 1.0)))]
+    begun = stamps[0].mono_ns
+    for stamp in stamps:
+        assert stamp.mono_ns - begun >= stamp.stream_ns - 1_000_000
+    assert (stamps[-1].mono_ns - begun) / 1e9 < 2.0
+
+
+def test_speed_plays_faster(video: Callable[..., Path]) -> None:
+    clip = video(frames=8, rate_hz=4.0)  # 2 s of video
+    begun_s = time.monotonic()
+    assert len(list(played(Drain(specs([str(clip)], 1.0), speed=20.0)))) >= 4
+    assert time.monotonic() - begun_s < 1.5
+
+
+def test_a_slow_reader_gets_the_newest_and_the_rest_is_counted(video: Callable[..., Path]) -> None:
+    drain = Drain(specs([str(video(frames=10, rate_hz=100.0))], 1.0))
+    drain.start()
+    time.sleep(0.6)
+    frame = drain.take()
+    assert frame is not None
+    assert frame.stamp.index == 9
+    assert drain.dropped == 9
+    assert drain.ended
+    drain.close()
+
+
+def test_a_folder_of_images_plays_in_order_and_counts_damage(tmp_path: Path) -> None:
+    for index in (2, 0, 1):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((8, 8, 3), 50 + index, np.uint8))
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("not an image")
+    drain = Drain(specs([str(tmp_path)], 2.0), fast=True)
+    assert [int(frame.pixels[0, 0, 0]) for frame in played(drain)] == [50, 51, 52]
+    assert drain.damaged == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("missing.mp4", "there is no"),
+        ("notes.txt", "not a video"),
+        ("broken.mp4", "not a video"),
+        ("empty", "no image"),
+        ("77", "no camera 77"),
+    ],
+)
+def test_what_is_no_source_is_said_in_a_sentence(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "broken.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + b"x" * 400)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=says):
+        specs([text if text.isdecimal() else str(tmp_path / text)], 1.0)
+
+
+def test_nothing_follows_a_live_source(video: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="give it last"):
+        specs(["0", str(video())], 1.0)
+
+
+def test_a_lost_stream_is_told_and_tried_again(tmp_path: Path) -> None:
+    drain = Drain([Spec(f"file://{tmp_path}/gone.mp4")])
+    assert drain.live
+    drain.start()
+    until_s = time.monotonic() + 5
+    while not drain.trouble and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert "gives no stream" in drain.trouble
+    assert not drain.ended
+    drain.close()
+
+
+def test_the_gate_refuses_black_and_stuck(frame: Callable[..., Frame]) -> None:
+    live, recorded = Gate(live=True), Gate(live=False)
+    same = [frame(number, seed=1) for number in range(6)]  # 250 ms apart
+    assert [live.judge(one) for one in same] == [Verdict.FINE] * 4 + [Verdict.STUCK] * 2
+    assert {recorded.judge(one) for one in same} == {Verdict.FINE}
+    assert live.judge(frame(9)) is Verdict.FINE
+    black = frame(10)
+    black.pixels[:] = 5
+    assert live.judge(black) is recorded.judge(black) is Verdict.BLACK
+    black.pixels[3, 3] = 90  # one bright pixel, off the sampled grid
+    assert recorded.judge(black) is Verdict.FINE
