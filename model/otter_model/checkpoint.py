@@ -141,7 +141,7 @@ def _files(folder: Path) -> dict[str, Path]:
     """Which file holds which tensor."""
     index = folder / INDEX
     if index.is_file():
-        weight_map: dict[str, str] = _read_json(index)["weight_map"]
+        weight_map: dict[str, str] = _read_json(index).get("weight_map", {})
         return {name: _shard(folder, file) for name, file in weight_map.items()}
     files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else []
     if not files:

@@ -104,9 +104,8 @@ LLAMA_TOKENS = Tokens(image=32001, answer=32002, endofchunk=32000, pad=32003, bo
 class OtterConfig:
     """A whole Otter.
 
-    `use_cache` is the reference's default: with it, the tokens that the reference generates do not
-    see the picture. `finished_pad` fills up finished beams; None means `tokens.endofchunk`, as in
-    the reference.
+    `use_cache` is the reference's default for this checkpoint: where it is set, the tokens that the
+    reference generates do not see the picture (our `blind` mode).
     """
 
     vision: VisionConfig
@@ -114,7 +113,6 @@ class OtterConfig:
     decoder: DecoderConfig
     tokens: Tokens
     use_cache: bool = False
-    finished_pad: int | None = None
 
     @staticmethod
     def from_dict(config: Json) -> OtterConfig:
@@ -136,7 +134,6 @@ class OtterConfig:
             ),
             tokens=_tokens(edge.get("tokens"), llama),
             use_cache=bool(text.get("use_cache", llama)),
-            finished_pad=text.get("pad_token_id", 0 if llama else None),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,11 +145,7 @@ class OtterConfig:
             "cross_attn_every_n_layers": decoder.cross_attn_every,
             "max_num_frames": perceiver.max_frames,
             "vision_config": _vision_dict(self.vision),
-            "text_config": {
-                **_text_dict(decoder),
-                "use_cache": self.use_cache,
-                "pad_token_id": self.finished_pad,
-            },
+            "text_config": {**_text_dict(decoder), "use_cache": self.use_cache},
             "otter_edge": {
                 "perceiver": {
                     "depth": perceiver.depth,
@@ -345,6 +338,11 @@ def _text_dict(decoder: DecoderConfig) -> dict[str, Any]:
 def _tokens(block: Json | None, llama: bool) -> Tokens:
     if block is None:
         return LLAMA_TOKENS if llama else NEOX_TOKENS
+    if missing := {"image", "eoc", "pad"} - set(block):
+        raise ConfigError(
+            f"otter_edge.tokens of config.json must give the ids of image, eoc and pad, but lacks "
+            f"{', '.join(sorted(missing))}; add them"
+        )
     return Tokens(
         image=block["image"],
         answer=block.get("answer"),

@@ -66,7 +66,6 @@ PUBLISHED: dict[str, OtterConfig] = {
         _LLAMA_7B,
         LLAMA_TOKENS,
         use_cache=True,
-        finished_pad=0,
     ),
     "openflamingo-3b": OtterConfig(_VISION, _PERCEIVER, _mpt_1b(_FLAMINGO_VOCAB), _FLAMINGO_TOKENS),
     "openflamingo-9b": OtterConfig(_VISION, _PERCEIVER, _mpt_7b(_FLAMINGO_VOCAB), _FLAMINGO_TOKENS),
