@@ -84,9 +84,10 @@ def random_samples(
     """Noise in the shape of samples, for random weights; the same at every call."""
     rng = np.random.default_rng(0)
     size, tokens = config.vision.image_size, config.tokens
-    top = min(config.decoder.vocab, tokens.endofchunk)
+    special = {tokens.image, tokens.answer, tokens.endofchunk, tokens.pad, tokens.bos}
+    plain = [token for token in range(config.decoder.vocab) if token not in special]
     pixels = rng.standard_normal((count, frames, 3, size, size), np.float32)
-    ids = [[tokens.image, *rng.integers(2, top, length - 1).tolist()] for _ in range(count)]
+    ids = [[tokens.image, *rng.choice(plain, length - 1).tolist()] for _ in range(count)]
     if tokens.answer is not None:
         ids = [[*row[:-9], tokens.answer, *row[-8:]] for row in ids]
     return [Sample(p, row, [1] * len(row)) for p, row in zip(pixels, ids, strict=True)]

@@ -245,12 +245,15 @@ class OnnxEngine:
                 f"{len(ids)} token ids with {len(media_index)} media indices; "
                 "give as many of the one as of the other, and at least one"
             )
-        if max(media_index) > len(media):
-            raise TooManyImages(max(media_index), len(media))
+        self._check_images(max(media_index), len(media))
         end, limit = cache.length + len(ids), self.manifest.dims.decoder.max_positions
         if end > limit:
             raise PromptTooLong(end, limit)
         cache.reserve(end)
+
+    def _check_images(self, seen: int, media: int) -> None:
+        if seen > media:
+            raise TooManyImages(seen, media)
 
     def _media(self, media: Sequence[Media]) -> Media:
         """The media as one, side by side; joined anew only when they are others."""

@@ -1,0 +1,122 @@
+"""`otter-edge export`: a checkpoint, or random weights of a published size, to a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from otter_export.commands.progress import Bar
+
+if TYPE_CHECKING:
+    from otter_export.sample import Sample
+    from otter_export.settings import Settings
+    from otter_model.checkpoint import Checkpoint
+
+ABOUT = "write a bundle (graphs, golden answers, hashes) from a checkpoint"
+RANDOM_SAMPLES = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("checkpoint", nargs="?", type=Path, help="folder in Hugging Face's layout")
+    what.add_argument("--random", metavar="NAME", help="random weights, e.g. of otter-mpt1b")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle's folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
+    parser.add_argument("--precision", choices=("fp32", "int8"), default="int8")
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help=".npz of samples")
+    parser.add_argument("--name", help="the bundle's name (default: the folder's)")
+    parser.add_argument("--frames", type=int, default=1, help="frames per window (default 1)")
+    parser.add_argument("--rate-hz", type=float, default=1.0, help="frames per second (default 1)")
+    parser.add_argument("--squash", action="store_true", help="squash frames instead of cropping")
+    parser.add_argument("--max-new-tokens", type=int, default=512)
+    parser.add_argument("--no-repeat-ngram", type=int, default=3, help="0 turns it off (default 3)")
+    parser.add_argument("--threads", type=int, default=0, help="while exporting (default: all)")
+    parser.add_argument("--json", action="store_true", help="one JSON object at the end")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, then tell where it is and how near it comes to fp32."""
+    from otter_export.bundle_writer import Export
+    from otter_model.errors import ModelError
+    from otter_runtime.errors import UserError
+
+    try:
+        checkpoint, source = _checkpoint(args)
+        settings = _settings(args, checkpoint)
+        samples = _samples(args, checkpoint, settings)
+        with Bar(quiet=args.json) as bar:
+            bundle = Export(
+                checkpoint, args.precision, samples, settings, source, bar, args.threads
+            ).write(args.out, args.overwrite)
+    except ModelError as error:
+        raise UserError(str(error)) from error
+    size = sum((bundle.path / name).stat().st_size for name in bundle.manifest.files)
+    told = {
+        "bundle": str(bundle.path),
+        "precision": args.precision,
+        "model_hash": bundle.model_hash,
+        "bytes": size,
+        "verification": bundle.manifest.verification,
+        "step_cost_ms": bundle.manifest.step_cost,
+    }
+    print(json.dumps(told) if args.json else _text(told))
+    return 0
+
+
+def _checkpoint(args: argparse.Namespace) -> tuple[Checkpoint, dict[str, Any]]:
+    from otter_model import checkpoint as model
+    from otter_runtime.bundle import file_sha256, model_hash
+
+    if args.random:
+        return model.random_checkpoint(args.random), {"random": args.random}
+    opened = model.open_checkpoint(args.checkpoint)
+    files = sorted(
+        path for path in args.checkpoint.iterdir() if path.suffix in (".json", ".safetensors")
+    )
+    hashes = {path.name: file_sha256(path) for path in files}
+    return opened, {"folder": args.checkpoint.resolve().name, "sha256": model_hash(hashes)}
+
+
+def _settings(args: argparse.Namespace, checkpoint: Checkpoint) -> Settings:
+    from otter_export.settings import Settings, bad_words
+    from otter_runtime.bundle import Decoding, WindowDefaults
+
+    words = [] if checkpoint.tokenizer is None else bad_words(checkpoint.tokenizer)
+    return Settings(
+        name=args.name or args.out.name,
+        decoding=Decoding(
+            max_new_tokens=args.max_new_tokens,
+            no_repeat_ngram=args.no_repeat_ngram,
+            bad_words=words,
+        ),
+        mode="squash" if args.squash else "crop",
+        window=WindowDefaults(frames=args.frames, rate_hz=args.rate_hz),
+    )
+
+
+def _samples(args: argparse.Namespace, checkpoint: Checkpoint, settings: Settings) -> list[Sample]:
+    from otter_export.sample import random_samples, read_samples
+    from otter_runtime.errors import UserError
+
+    config = checkpoint.config
+    if args.calibration is not None:
+        return read_samples(args.calibration, settings.preprocess(config), config.tokens.image)
+    if args.precision == "int8" and not args.random:
+        raise UserError(
+            "int8 needs samples of real input to find its scales; give --calibration FILE"
+        )
+    return random_samples(config, RANDOM_SAMPLES, args.frames)
+
+
+def _text(told: dict[str, Any]) -> str:
+    figures = told["verification"]
+    return (
+        f"{told['bundle']}  {told['bytes'] / 1e6:.1f} MB  {told['precision']}  "
+        f"{told['model_hash'][:12]}\n"
+        f"cosine to fp32: features {figures['features_cosine']:.5f}, "
+        f"media {figures['media_cosine']:.5f}, logits {figures['logits_cosine']:.5f}; "
+        f"{figures['answers_equal']} of {figures['answers']} greedy answers equal"
+    )
