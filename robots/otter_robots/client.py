@@ -34,8 +34,6 @@ from otter_robots.topics import HEALTH, TOPICS, Topic
 
 # A runtime acknowledges a request in the front process's next turn, well within a millisecond.
 ACK_TIMEOUT_S = 2.0
-# libzmq notices a stopped peer in 1.2 s with these, and never without.
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 300, 900
 RECEIVE_HIGH_WATER = 1000
 
 
@@ -66,8 +64,9 @@ class Client:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.rcvhwm = RECEIVE_HIGH_WATER
         socket.maxmsgsize = MAX_MESSAGE_BYTES
-        socket.heartbeat_ivl = HEARTBEAT_MS
-        socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        # No heartbeat of libzmq's on this side: with it a subscriber whose queue is full aborts the
+        # whole process when it reads on (libzmq issues 3937 and 4767, seen in 4.3.5). `alive` tells
+        # the same from the health topic.
         # A request that nobody took must not reach a runtime that starts an hour later.
         socket.linger = 0
         socket.sndtimeo = 0
