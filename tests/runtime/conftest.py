@@ -88,14 +88,18 @@ def engine() -> TinyEngine:
     return TinyEngine()
 
 
-@pytest.fixture
-def tokenizer() -> Tokenizer:
+def byte_tokenizer() -> Tokenizer:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     made = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens(SPECIALS)
     return made
+
+
+@pytest.fixture
+def tokenizer() -> Tokenizer:
+    return byte_tokenizer()
 
 
 @pytest.fixture
@@ -154,14 +158,14 @@ MakeVideo = Callable[..., Path]
 
 @pytest.fixture
 def video(tmp_path: Path) -> MakeVideo:
-    """A real motion-JPEG file whose frame i has the grey level 40 + 5 i."""
+    """A real motion-JPEG file whose frame i has the grey level 40 + 5 i (modulo 200)."""
 
     def make(name: str = "clip.avi", frames: int = 8, rate_hz: float = 4.0) -> Path:
         path = tmp_path / name
         codec = cv2.VideoWriter.fourcc(*"MJPG")
         writer = cv2.VideoWriter(str(path), codec, rate_hz, (64, 64))
         for index in range(frames):
-            writer.write(grey(40 + 5 * index))
+            writer.write(grey(40 + 5 * index % 200))
         writer.release()
         return path
 
@@ -170,3 +174,53 @@ def video(tmp_path: Path) -> MakeVideo:
 
 def grey(level: int) -> NDArray[np.uint8]:
     return np.full((64, 64, 3), level, np.uint8)
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random Otter as an int8 bundle: real graphs, 24 bytes an answer."""
+    from otter_export.bundle_writer import Export
+    from otter_export.sample import random_samples
+    from otter_export.settings import Settings
+    from otter_model.checkpoint import Checkpoint
+    from otter_model.config import (
+        DecoderConfig,
+        OtterConfig,
+        PerceiverConfig,
+        Tokens,
+        VisionConfig,
+    )
+    from otter_model.random_weights import RandomTensors
+    from otter_runtime.bundle import Decoding, WindowDefaults
+
+    config = OtterConfig(
+        vision=VisionConfig(image_size=32, patch_size=8, dim=32, layers=2, heads=2, mlp_dim=64),
+        perceiver=PerceiverConfig(
+            dim=32, depth=1, latents=8, heads=2, head_dim=16, ff_mult=2, max_frames=4
+        ),
+        decoder=DecoderConfig(
+            family="mpt",
+            dim=32,
+            layers=2,
+            heads=2,
+            mlp_dim=64,
+            vocab=VOCAB,
+            cross_attn_every=1,
+            max_positions=256,
+            cross_heads=2,
+            cross_head_dim=16,
+        ),
+        tokens=Tokens(image=257, answer=258, endofchunk=256, pad=259, bos=None),
+    )
+    folder = tmp_path_factory.mktemp("bundle")
+    byte_tokenizer().save(str(folder / "tokenizer.json"))
+    checkpoint = Checkpoint(config, RandomTensors(config), folder / "tokenizer.json")
+    settings = Settings(
+        name="random",
+        decoding=Decoding(max_new_tokens=24, no_repeat_ngram=3),
+        window=WindowDefaults(frames=4, rate_hz=4.0),
+        capacities=(128,),
+    )
+    samples = random_samples(config, 2, frames=4)
+    made = Export(checkpoint, "int8", samples, settings, threads=1).write(folder / "random-int8")
+    return made.path

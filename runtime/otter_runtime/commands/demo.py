@@ -96,13 +96,15 @@ class Board:
         print(self._line(answer, verdict), flush=True)
 
     def _line(self, answer: Answer, verdict: Verdict) -> str:
+        from otter_runtime.answers import frames_of, printable
+
         mark, colour = ("✓", 32) if verdict.correct else ("✗", 31)
         if self._colour:
             mark = f"\x1b[{colour}m{mark}\x1b[0m"
-        frames = f"frames {answer.frame_ids[0]}-{answer.frame_ids[-1]}"
+        frames, text = f"frames {frames_of(answer)}", printable(answer.text)
         right = "" if verdict.correct else f"  (right: {verdict.truth.action})"
         late = "  LATE" if answer.late else ""
-        return f"  {mark} {frames:<15} {answer.age_ms:5.0f} ms old  {answer.text}{right}{late}"
+        return f"  {mark} {frames:<15} {answer.age_ms:5.0f} ms old  {text}{right}{late}"
 
     def finish(self) -> int:
         """Print the summary; the exit code."""

@@ -96,11 +96,12 @@ def _printer(as_json: bool) -> Callable[[Envelope, Message], None]:
 
 def _line(message: Message) -> str:
     from otter_robots.messages import Abstain, Answer, Fault, Status
+    from otter_runtime.answers import frames_of, printable
 
     if isinstance(message, Answer):
         late = " LATE" if message.late else ""
-        frames = f"{message.frame_ids[0]}-{message.frame_ids[-1]}"
-        return f"frames {frames:>11}  {message.age_ms:6.0f} ms{late}  {message.text}"
+        text = printable(message.text)
+        return f"frames {frames_of(message):>11}  {message.age_ms:6.0f} ms{late}  {text}"
     if isinstance(message, Abstain):
         return f"no answer ({message.reason}): {message.detail}"
     if isinstance(message, Fault):

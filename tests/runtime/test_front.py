@@ -1,0 +1,111 @@
+"""The front with a brain in its own process: what it asks, publishes, and survives."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otter_robots import endpoints
+from otter_robots.messages import Answer, Fault, Message, Status
+from otter_runtime.brain import LocalBrain
+from otter_runtime.bundle import Manifest
+from otter_runtime.bus import Bus
+from otter_runtime.clock import RealClock
+from otter_runtime.config import RunConfig
+from otter_runtime.drain import Drain
+from otter_runtime.eye import Eye
+from otter_runtime.front import Front
+from otter_runtime.journal import Journal
+from otter_runtime.loop import StepLoop
+from otter_runtime.sources import Spec, specs
+from otter_runtime.standing import Standing
+from otter_runtime.wire import Ready
+
+Make = Callable[[list[Spec], RunConfig], Front]
+
+
+@pytest.fixture
+def published() -> list[Message]:
+    return []
+
+
+@pytest.fixture
+def make(
+    engine: Any, manifest: Manifest, tokenizer: Any, published: list[Message]
+) -> Iterator[Make]:
+    closing: list[Any] = []
+
+    def begin(sources: list[Spec], config: RunConfig) -> Front:
+        folder = tempfile.TemporaryDirectory(prefix="otter-test-")
+        path = Path(folder.name)
+        journal = Journal(path / "journal.sqlite")
+        bus = Bus(endpoints.stream_endpoint(path), endpoints.requests_endpoint(path), journal)
+        drain = Drain(sources, config.fast, config.speed)
+        loop = StepLoop(engine, manifest, tokenizer, RealClock())
+        ready = Ready(model="tiny", model_hash="ab", frames=4, rate_hz=4.0, engine={})
+        brain = LocalBrain(loop, ready)
+        standing = Standing(config.instruction, config.interval_s, len(sources))
+        closing.extend([drain.close, bus.close, folder.cleanup])
+        eye = Eye(drain, config.stale_ms)
+        return Front(
+            config, bus, eye, brain, standing, lambda _, message: published.append(message)
+        )
+
+    yield begin
+    for close in closing:
+        close()
+
+
+def answers(published: list[Message]) -> list[Answer]:
+    return [message for message in published if isinstance(message, Answer)]
+
+
+def test_in_lock_step_every_nth_frame_is_answered(
+    make: Make, published: list[Message], video: Callable[..., Path], engine: Any
+) -> None:
+    clip = video(frames=9)
+    config = RunConfig(fast=True, instruction=["What next?"], interval_s=0.5)
+    make(specs([str(clip)], 1.0), config).run()
+    assert [answer.source_index for answer in answers(published)] == [0, 2, 4, 6, 8]
+    assert engine.calls.count("encode") == 9
+    assert engine.calls.count("resample") == 5
+    states = [message.state for message in published if isinstance(message, Status)]
+    assert states == ["starting", "running", "ended"]
+
+
+def test_a_wider_camera_rate_is_sampled_to_the_window_rate(
+    make: Make, video: Callable[..., Path], engine: Any
+) -> None:
+    clip = video(frames=60, rate_hz=20.0)
+    make(specs([str(clip)], 1.0), RunConfig(fast=True)).run()
+    assert engine.calls.count("encode") == 12  # 3 s at 4 Hz
+
+
+def test_a_lost_camera_is_a_fault_and_a_new_scene_when_it_is_back(
+    make: Make, published: list[Message], video: Callable[..., Path]
+) -> None:
+    clip = video(frames=3)
+    # A stream's address is live: it has no end, so when it stops it is lost, and opened again.
+    front = make([Spec(f"file://{clip}")], RunConfig(instruction=["What next?"]))
+    until_s = time.monotonic() + 10
+    while front.eye.drain.scenes[-1:] == [] or front.eye.drain.scenes[-1].number < 1:
+        front.turn()
+        assert time.monotonic() < until_s
+    faults = [message for message in published if isinstance(message, Fault)]
+    assert faults[0].code == "camera-lost"
+    assert "stopped giving frames" in faults[0].detail
+    front.stop()
+    front.run()
+    assert published[-1] == Status(
+        state="ended",
+        detail="interrupted",
+        model="tiny",
+        model_hash="ab",
+        source=f"file://{clip}",
+        instruction="What next?",
+    )
