@@ -199,7 +199,8 @@ def _family(text: Json) -> Family:
 def _require(where: str, config: Json, **supported: Any) -> None:
     """Refuses a field that would change the arithmetic; one left out has the supported value."""
     for name, wanted in supported.items():
-        if (got := config.get(name, wanted)) != wanted:
+        got = config.get(name)
+        if got is not None and got != wanted:
             raise ConfigError(
                 f"{where}.{name} must be {wanted!r} but is {got!r}; "
                 "no published Otter differs here, so this checkpoint is not supported"
@@ -265,6 +266,7 @@ def _mpt(family: Family, text: Json, every: int | None) -> DecoderConfig:
     where = "text_config.attn_config" if family == "mpt" else "text_config"
     _require("text_config", text, no_bias=True, logit_scale=None)
     _require(where, attention, alibi=True, prefix_lm=False, softmax_scale=None)
+    _require(where, attention, attn_type="multihead_attention")
     _require(where, attention, clip_qkv=None, attn_clip_qkv=None)
     dim = text.get("d_model", published["dim"])
     qk_norm = attention.get("qk_ln", False) if family == "mpt" else text.get("attn_qk_ln", True)
