@@ -109,7 +109,7 @@ class VisionMlp(nn.Module):
 
 
 def quick_gelu(x: Tensor, training: bool) -> Tensor:
-    """x·sigmoid(1.702x); in training by way of SiLU, which halves the steps and rounds otherwise."""
-    if training:  # a sixth less time per step of a small network; logits move by 1e-5
+    """x·sigmoid(1.702x); in training by way of SiLU, half the steps, other roundings."""
+    if training:  # a sixth less time per step of the pocket model; logits move by 1e-5
         return functional.silu(1.702 * x) * (1 / 1.702)
     return x * torch.sigmoid(1.702 * x)
