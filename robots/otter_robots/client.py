@@ -169,7 +169,7 @@ class Client:
         seq = self._request(question)
         while (reply := self._reply(seq, deadline_s)) is not None:
             envelope, message = reply
-            if isinstance(message, (Answer, Abstain)) and not _partial(message):
+            if isinstance(message, (Answer, Abstain)):
                 return envelope, message
         raise NoAnswer(question.id, timeout_s)
 
@@ -245,7 +245,3 @@ def _from_stream(parts: list[bytes]) -> tuple[Envelope, Message]:
 
 def _left_ms(deadline_s: float | None) -> int | None:
     return None if deadline_s is None else max(0, int((deadline_s - time.monotonic()) * 1000))
-
-
-def _partial(message: Answer | Abstain) -> bool:
-    return isinstance(message, Answer) and message.partial

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
+import yaml
 
 from otter_runtime.config import RunConfig, read
 from otter_runtime.errors import UserError
@@ -53,6 +55,12 @@ def test_a_file_overrides_defaults_and_arguments_override_the_file(tmp_path: Pat
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         read(written(tmp_path, text), {})
+
+
+def test_the_page_states_the_defaults() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "device.md").read_text()
+    stated = yaml.safe_load(page.partition("```yaml")[2].partition("```")[0])
+    assert stated == msgspec.to_builtins(RunConfig())
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

@@ -179,9 +179,11 @@ def test_a_question_is_answered_beside_the_instruction(start: Start, tmp_path: P
     assert published.question_id == reply.question_id
     run.client.instruct("And now?", 0.2)
     run.until(lambda message: isinstance(message, Answer) and message.instruction == "And now?")
-    refused = run.client.ask("x" * 300, LIMIT_S)
-    assert isinstance(refused, Abstain)
-    assert refused.reason == "prompt"
+    hurried = run.client.ask("Tell me everything.", LIMIT_S, deadline_ms=2)
+    assert isinstance(hurried, Abstain) or hurried.partial or not hurried.late
+    too_long = run.client.ask("x" * 300, LIMIT_S)
+    assert isinstance(too_long, Abstain)
+    assert too_long.reason == "prompt"
 
 
 def test_a_killed_brain_is_a_fault_and_comes_back(start: Start, tmp_path: Path) -> None:

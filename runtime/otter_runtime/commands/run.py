@@ -80,13 +80,13 @@ def _announce(config: RunConfig, stream: str, requests: str) -> None:
 
 
 def _printer(as_json: bool) -> Callable[[Envelope, Message], None]:
+    import msgspec
+
     from otter_robots.envelope import as_dict
     from otter_robots.messages import Abstain, Answer, Fault, Status
 
     def say(envelope: Envelope, message: Message) -> None:
         if as_json:
-            import msgspec
-
             print(msgspec.json.encode(as_dict(envelope, message)).decode(), flush=True)
         elif isinstance(message, (Answer, Abstain, Fault, Status)):
             print(_line(message), flush=True)
@@ -95,16 +95,9 @@ def _printer(as_json: bool) -> Callable[[Envelope, Message], None]:
 
 
 def _line(message: Message) -> str:
-    from otter_robots.messages import Abstain, Answer, Fault, Status
-    from otter_runtime.answers import frames_of, printable
+    from otter_robots.describe import describe
+    from otter_robots.messages import Status
+    from otter_runtime.answers import printable
 
-    if isinstance(message, Answer):
-        late = " LATE" if message.late else ""
-        text = printable(message.text)
-        return f"frames {frames_of(message):>11}  {message.age_ms:6.0f} ms{late}  {text}"
-    if isinstance(message, Abstain):
-        return f"no answer ({message.reason}): {message.detail}"
-    if isinstance(message, Fault):
-        return f"{'over' if message.cleared else 'fault'}: {message.code}: {message.detail}"
-    assert isinstance(message, Status)
-    return " ".join(part for part in (f"{message.state}:", message.source, message.detail) if part)
+    source = f" ({message.source})" if isinstance(message, Status) and message.source else ""
+    return printable(describe(message) + source)
