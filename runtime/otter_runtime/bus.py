@@ -195,7 +195,7 @@ class Bus:
             first, *rest = self._xpub.recv_multipart()
             if rest or first[:1] not in (b"\0", b"\1") or len(first) > 1 + MAX_TOPIC_BYTES:
                 self.hostile += 1
-            elif first[0]:
+            elif first[0] and any(t.wire.startswith(first[1:]) for t in TOPICS.values()):
                 self._subscribed.add(first[1:])
             else:
                 self._subscribed.discard(first[1:])

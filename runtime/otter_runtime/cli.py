@@ -33,7 +33,7 @@ EXTRAS = {"onnxruntime": "cpu", "tensorrt": "tensorrt", "cuda": "tensorrt", "pya
 
 
 class Command(Protocol):
-    """A module, or anything else with these two."""
+    """A module, or anything else with these two, and maybe ABOUT, a line for its help."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments; imports nothing heavy."""
@@ -70,9 +70,10 @@ def _dispatch(words: list[str]) -> int:
 
 def _run(name: str, words: list[str]) -> int:
     load, about, extra = _find(name)
-    parser = argparse.ArgumentParser(prog=f"otter-edge {name}", description=about)
     try:
         command = load()
+        about = getattr(command, "ABOUT", about)
+        parser = argparse.ArgumentParser(prog=f"otter-edge {name}", description=about)
         command.add_arguments(parser)
         return command.run(parser.parse_args(words))
     except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 
@@ -74,10 +75,8 @@ def test_mutated_messages_are_read_or_refused(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
     blob = blob[: data.draw(st.integers(0, len(blob)))]
-    try:
+    with contextlib.suppress(WireError):
         unpack(bytes(blob))
-    except WireError:
-        pass
 
 
 @pytest.mark.parametrize("depth_byte", [b"\x91", b"\x81"])

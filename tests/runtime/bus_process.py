@@ -2,8 +2,9 @@
 
     python bus_process.py STREAM REQUESTS JOURNAL [OPTIONS]
 
-It ticks every `--every-ms` with one answer and `--beats` heartbeats. `--die` kills the process by SIGKILL when the answer "fatal" is to be journalled, before or after
-it is on disk. `--file-limit` lets no file grow beyond so many bytes: a disk that fills up.
+It ticks every `--every-ms` with one answer and `--beats` heartbeats. `--die` kills the process by
+SIGKILL when the answer "fatal" is to be journalled, before or after it is on disk. `--file-limit`
+lets no file grow beyond so many bytes: a disk that fills up.
 """
 
 from __future__ import annotations

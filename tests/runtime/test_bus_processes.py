@@ -61,8 +61,13 @@ def client(running: Server) -> Client:
 
 
 def hear(bus: Client, count: int) -> list[tuple[Envelope, Message]]:
-    heard = [bus.receive(10) for _ in range(count)]
-    return [one for one in heard if one is not None]
+    """The next messages; fails after ten seconds of silence."""
+    heard = []
+    for _ in range(count):
+        one = bus.receive(10)
+        assert one is not None, "the publisher is silent"
+        heard.append(one)
+    return heard
 
 
 @pytest.mark.parametrize("scheme", ["ipc", "tcp"])
@@ -196,13 +201,13 @@ def test_the_journal_comes_before_the_stream(die: str, kept: bool, tmp_path: Pat
 
 
 def test_a_full_disk_costs_the_record_and_not_the_answers(tmp_path: Path) -> None:
-    with server(tmp_path, "--file-limit", "200000", "--every-ms", "1") as running:
-        with client(running) as bus:
-            bus.subscribe([ANSWER, FAULT, HEALTH])
-            heard = hear(bus, 100)
-            while any(journalled_flags(heard[-100:])):
-                heard += hear(bus, 100)
-            assert bus.gaps == {"answer": 0, "health": 0, "fault": 0}
+    small = ("--file-limit", "200000", "--every-ms", "1")
+    with server(tmp_path, *small) as running, client(running) as bus:
+        bus.subscribe([ANSWER, FAULT, HEALTH])
+        heard = hear(bus, 100)
+        while any(journalled_flags(heard[-100:])):
+            heard += hear(bus, 100)
+        assert bus.gaps == {"answer": 0, "health": 0, "fault": 0}
     assert any(journalled_flags(heard))
     faults = [message for _, message in heard if isinstance(message, Fault)]
     # One when it fails, one when it works again: emptying the log makes room for a while.

@@ -29,9 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print until the count, the silence or an interrupt; 2 when `--count` was not reached."""
+    """Print until the count, the silence or an interrupt; UserError below the count."""
     from otter_robots import topics
     from otter_robots.client import Client
+    from otter_robots.errors import UserError
 
     chosen = [topics.find(name) for name in args.topic] if args.topic else None
     with Client(stream=args.stream, name="otter-edge sub") as bus:
@@ -42,7 +43,11 @@ def run(args: argparse.Namespace) -> int:
             if printed == args.count:
                 break
         _say_losses(bus)
-    return 2 if args.count and printed < args.count else 0
+    if args.count and printed < args.count:
+        raise UserError(
+            f"heard {printed} of {args.count} messages before {args.timeout:g} s of silence"
+        )
+    return 0
 
 
 def _json(envelope: Envelope, message: Message) -> str:

@@ -1,0 +1,82 @@
+"""`otter-edge ask` and `sub` as a person runs them, against a publisher in another process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def bound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Endpoints of a running `bus_process.py`."""
+    folder = tmp_path_factory.mktemp("bus")
+    server = Path(__file__).with_name("bus_process.py")
+    words = [f"ipc://{folder}/s", f"ipc://{folder}/r", str(folder / "j.db")]
+    with subprocess.Popen(
+        [sys.executable, str(server), *words], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+        process.kill()
+
+
+def otter(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "otter_runtime", *words], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_ask(bound: dict[str, str]) -> None:
+    done = otter("ask", "Where is the cup?", "--requests", bound["requests"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Where is the cup?\n", "")
+
+
+def test_ask_json(bound: dict[str, str]) -> None:
+    done = otter("ask", "Where?", "--json", "--requests", bound["requests"])
+    reply = json.loads(done.stdout)
+    assert reply["schema"] == "Answer"
+    assert reply["text"] == "Where?"
+    assert reply["journalled"] is True
+    assert {"epoch", "seq", "frame_ids", "age_ms", "ttl_ms", "model_hash", "topic"} <= reply.keys()
+
+
+def test_ask_times_out(bound: dict[str, str]) -> None:
+    done = otter("ask", "silence", "--timeout", "0.2", "--requests", bound["requests"])
+    assert done.returncode == 2
+    assert "was received but not answered within 0.2 s" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_sub_json(bound: dict[str, str]) -> None:
+    words = ("sub", "--json", "--topic", "answer", "--count", "7", "--timeout", "10")
+    done = otter(*words, "--stream", bound["stream"])
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert {row["topic"] for row in rows} == {"answer"}
+    assert [row["seq"] - rows[0]["seq"] for row in rows] == list(range(7))
+
+
+def test_sub_for_people(bound: dict[str, str]) -> None:
+    done = otter("sub", "--count", "6", "--timeout", "10", "--stream", bound["stream"])
+    assert done.returncode == 0
+    assert "tick" in done.stdout
+    assert "[frames 1-2, 1 ms old]" in done.stdout
+    assert " health " in done.stdout
+
+
+def test_sub_that_hears_too_little(tmp_path: Path) -> None:
+    done = otter("sub", "--count", "1", "--timeout", "0.2", "--stream", f"ipc://{tmp_path}/s")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "otter-edge: heard 0 of 1 messages before 0.2 s of silence\n"
+
+
+def test_sub_ends_when_its_reader_leaves(bound: dict[str, str]) -> None:
+    command = f"{sys.executable} -m otter_runtime sub --stream {bound['stream']} | head -n 2"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr == ""
