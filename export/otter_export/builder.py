@@ -109,7 +109,7 @@ class Builder:
         if self._weights is not None and array.nbytes > INLINE_BYTES:
             self._initializers[name] = self._weights.append(name, array)
         else:
-            self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+            self._initializers[name] = numpy_helper.from_array(array, name)
         return name
 
     def _unique(self, kind: str) -> str:

@@ -30,6 +30,7 @@ from otter_export.vision_graph import VisionGraph
 from otter_export.weight_file import WeightFile
 from otter_model.checkpoint import Checkpoint
 from otter_model.config import OtterConfig
+from otter_model.random_weights import RandomTensors
 from otter_runtime import bundle as format
 from otter_runtime.bundle import Bundle, Manifest
 from otter_runtime.errors import UserError
@@ -65,6 +66,7 @@ class Export:
         Raises UserError where the folder holds something else, or there is no sample.
         """
         _vacant(out, overwrite)
+        require_complete(self.checkpoint)
         if not self.samples:
             raise UserError("there are no samples to verify on; give --calibration a file that has")
         partial = out.with_name(out.name + ".partial")
@@ -183,6 +185,20 @@ def make_manifest(
         graphs=format.Graphs(**{name: graph_entry(folder, name, precision) for name in GRAPHS}),
         files={path.name: format.file_sha256(path) for path in files if path.is_file()},
     )
+
+
+def require_complete(checkpoint: Checkpoint) -> None:
+    """Raise UserError where a tensor is missing, unknown or of another shape; it is named."""
+    expected = RandomTensors(checkpoint.config)
+    for what, names in (
+        ("lacks the tensor", set(expected) - set(checkpoint.tensors)),
+        ("has the unknown tensor", set(checkpoint.tensors) - set(expected)),
+    ):
+        if names:
+            raise UserError(
+                f"the checkpoint {what} {min(names)} and {len(names) - 1} more; "
+                "its config.json belongs to other weights"
+            )
 
 
 def dims(config: OtterConfig) -> format.Dims:

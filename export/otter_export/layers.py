@@ -85,7 +85,8 @@ class Layers:
         divide = self.precision.migration(name, matrix)
         if divide is not None:
             norm, matrix = norm.divided(divide), matrix * divide[:, None]
-        return self.linear(self.norm(x, f"{name}.norm", norm), name, matrix, bias)
+        x = self.norm(x, f"{name}.norm", norm)
+        return self.precision.linear(self.b, x, name, matrix, bias, divide)
 
     def norm(self, x: str, name: str, norm: Norm) -> str:
         """The norm's nodes."""

@@ -37,8 +37,19 @@ class Precision(Protocol):
 
     name: str
 
-    def linear(self, b: Builder, x: str, name: str, matrix: Floats, bias: Floats | None) -> str:
-        """x (…, in) times `matrix` (in, out) plus `bias` (out): the name of the result (…, out)."""
+    def linear(
+        self,
+        b: Builder,
+        x: str,
+        name: str,
+        matrix: Floats,
+        bias: Floats | None,
+        divided: Floats | None = None,
+    ) -> str:
+        """x (…, in) times `matrix` (in, out) plus `bias` (out): the name of the result (…, out).
+
+        Where the norm before has divided x's channels, `divided` (in,) says by what.
+        """
 
     def migration(self, name: str, matrix: Floats) -> Floats | None:
         """Per input channel, what the norm before layer `name` divides by; None for nothing."""
@@ -52,7 +63,15 @@ class Fp32:
 
     name = "fp32"
 
-    def linear(self, b: Builder, x: str, name: str, matrix: Floats, bias: Floats | None) -> str:
+    def linear(
+        self,
+        b: Builder,
+        x: str,
+        name: str,
+        matrix: Floats,
+        bias: Floats | None,
+        divided: Floats | None = None,
+    ) -> str:
         product = b.op("MatMul", x, b.weight(f"{name}.weight", matrix))
         return _with_bias(b, product, name, bias)
 
@@ -70,7 +89,15 @@ class Observed(Fp32):
     outputs: dict[str, str] = field(default_factory=dict)  # layer: value (in,)
     name = "observed"
 
-    def linear(self, b: Builder, x: str, name: str, matrix: Floats, bias: Floats | None) -> str:
+    def linear(
+        self,
+        b: Builder,
+        x: str,
+        name: str,
+        matrix: Floats,
+        bias: Floats | None,
+        divided: Floats | None = None,
+    ) -> str:
         flat = b.op("Reshape", b.op("Abs", x), b.constant([-1, matrix.shape[0]]))
         self.outputs[name] = b.op("ReduceMax", flat, b.constant([0]), keepdims=0)
         return super().linear(b, x, name, matrix, bias)
@@ -88,10 +115,19 @@ class Int8:
     strength: float = 0.5
     name = "int8"
 
-    def linear(self, b: Builder, x: str, name: str, matrix: Floats, bias: Floats | None) -> str:
+    def linear(
+        self,
+        b: Builder,
+        x: str,
+        name: str,
+        matrix: Floats,
+        bias: Floats | None,
+        divided: Floats | None = None,
+    ) -> str:
         weight, scales = quantized(matrix)
         zero = b.constant(0, np.int8)
-        step = b.constant(self._range(name, matrix) / LEVELS, np.float32)
+        largest = self.ranges[name] if divided is None else self.ranges[name] / divided
+        step = b.constant(max(float(largest.max()), SMALLEST) / LEVELS, np.float32)
         x = b.op("DequantizeLinear", b.op("QuantizeLinear", x, step, zero), step, zero)
         matrix_name = b.op(
             "DequantizeLinear",
@@ -112,9 +148,6 @@ class Int8:
         # TensorRT's Q/DQ rules want, and a table is read one row per token anyway.
         half = rows.astype(np.float16)
         return b.op("Cast", b.op("Gather", b.weight(f"{name}.weight", half), ids, axis=0), to=1)
-
-    def _range(self, name: str, matrix: Floats) -> float:
-        return max(float(self.ranges[name].max()), SMALLEST)
 
 
 def quantized(matrix: Floats) -> tuple[NDArray[np.int8], Floats]:

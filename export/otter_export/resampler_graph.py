@@ -33,7 +33,7 @@ class ResamplerGraph:
         self.media(b, precision, latents)
 
     def perceiver(self, b: Builder, precision: Precision, features: str) -> str:
-        """Features (F, patches, dim) to latents (L, dim)."""
+        """Features (F, patches, dim) to latents (1, L, dim)."""
         c = self.config.perceiver
         media = features
         if c.max_frames is not None:
@@ -41,15 +41,17 @@ class ResamplerGraph:
             count = b.op("Shape", features, start=0, end=1)
             known = Layers(b, precision).slice(table, b.constant([0]), count, 0)
             media = b.op("Add", media, known)
-        media = b.op("Reshape", media, b.constant([-1, c.dim]))
-        latents = b.weight("perceiver.latents", self.w("latents"))
+        # One batch of rows, not rows alone: ONNX Runtime would join a product of known shape with
+        # the residual that follows into a float Gemm, and the integers would be gone.
+        media = b.op("Reshape", media, b.constant([1, -1, c.dim]))
+        latents = b.weight("perceiver.latents", self.w("latents")[None])
         for i in range(c.depth):
             latents = self._block(b, precision, media, latents, i)
         norm = Norm(self.w("norm.weight"), self.w("norm.bias"), PERCEIVER_EPS)
         return Layers(b, precision).norm(latents, "perceiver.norm", norm)
 
     def media(self, b: Builder, precision: Precision, latents: str) -> None:
-        """Latents (L, dim) to the outputs `media_k`, `media_v` (gated layers, heads, L, head_dim).
+        """Latents (1, L, dim) to outputs `media_k`, `media_v` (gated layers, heads, L, head_dim).
 
         All gated layers' projections are one product: they share their input and its scale.
         """
@@ -74,14 +76,15 @@ class ResamplerGraph:
         with b.scope(name):
             seen = layers.norm(media, f"{name}.media_norm", self._norm(w, "norm_media"))
             asked = layers.norm(latents, f"{name}.latents_norm", self._norm(w, "norm_latents"))
-            both = b.op("Concat", seen, asked, axis=0)
+            both = b.op("Concat", seen, asked, axis=1)
             kv = layers.linear(both, f"{name}.kv", w.matrix("to_kv"))
             scale = np.float32(c.head_dim**-0.5)
             q = layers.linear(asked, f"{name}.q", w.matrix("to_q") * scale)
             q, kv = layers.heads(q, c.heads, c.head_dim), layers.heads(kv, 2 * c.heads, c.head_dim)
             k, v = b.ops("Split", 2, kv, axis=0, num_outputs=2)
             mixed = b.op("MatMul", b.op("Softmax", layers.scores(q, k), axis=-1), v)
-            mixed = layers.unheads(mixed, c.heads * c.head_dim)
+            mixed = b.op("Transpose", mixed, perm=[1, 0, 2])
+            mixed = b.op("Reshape", mixed, b.constant([1, -1, c.heads * c.head_dim]))
             latents = b.op("Add", latents, layers.linear(mixed, f"{name}.out", w.matrix("to_out")))
             hidden = layers.feed_forward(latents, f"{name}.ff", w.at("feed_forward"))
             return b.op("Add", latents, hidden)

@@ -9,6 +9,7 @@ shape. Every sample has one medium.
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def read_samples(path: Path, preprocess: Preprocess, image: int) -> list[Sample]
             arrays = dict(file)
         ids: list[list[int]] = [row[row != PADDING].tolist() for row in arrays["ids"]]
         pixels = _pixels(arrays, preprocess)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path} is not a calibration file ({error}); it is an .npz with `frames` or `pixels`, "
             "and `ids`"

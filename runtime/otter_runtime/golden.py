@@ -62,7 +62,7 @@ def load_golden(bundle: Bundle) -> Golden:
     try:
         with np.load(path, allow_pickle=False) as file:
             return _unpacked(dict(file))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path} cannot be read ({error}); export the bundle again") from error
 
 
