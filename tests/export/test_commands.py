@@ -19,7 +19,7 @@ from otter_runtime.bundle import Bundle
 from otter_runtime.errors import BundleError, UserError
 
 
-def call(command: ModuleType, *words: str | Path) -> int:
+def call(command: ModuleType, *words: object) -> int:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     code: int = command.run(parser.parse_args([str(word) for word in words]))

@@ -77,7 +77,9 @@ def test_onnxruntime_runs_every_linear_layer_in_integers(
         for node in onnx.load(str(tmp_path / "optimized.onnx"), load_external_data=False).graph.node
     )
     weights = before["DequantizeLinear"] - before["QuantizeLinear"]
-    assert after["MatMulIntegerToFloat"] == weights > 3
+    # The resampler's first queries come from its latents alone: a constant, folded at loading.
+    constant = 1 if name == "resampler" else 0
+    assert after["MatMulIntegerToFloat"] == weights - constant > 3
     assert after["DequantizeLinear"] == 0
 
 
@@ -94,9 +96,8 @@ def test_the_head_runs_only_on_the_rows_asked_for(tiny_bundle: TinyBundle) -> No
 
 def test_past_keys_and_values_are_never_joined_with_new_ones(tiny_bundle: TinyBundle) -> None:
     model = loaded(tiny_bundle("mpt", "fp32") / "decoder.onnx")
-    past = {
-        value.name for value in model.graph.input if value.name.startswith(("past_k", "past_v"))
-    }
+    names = [value.name for value in model.graph.input]
+    past = {name for name in names if name.startswith(("past_k", "past_v"))}
     readers = {node.op_type for node in model.graph.node if past & set(node.input)} - {"Shape"}
     assert readers <= {"MatMul", "Transpose"}
     for node in model.graph.node:

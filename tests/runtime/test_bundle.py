@@ -121,7 +121,7 @@ def test_a_bundle_without_tokenizer_says_so(copied: Path) -> None:
 
 
 def test_external_data_is_found_in_subgraphs_too(tmp_path: Path) -> None:
-    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=1)
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location="EXTERNAL")
     tensor.external_data.add(key="location", value="deep.bin")
     constant = onnx.helper.make_node("Constant", [], ["c"], value=tensor)
     inner = onnx.helper.make_graph([constant], "inner", [], [])
