@@ -44,7 +44,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
     ttl_ms: Annotated[float, Meta(ge=0)] | None = None
     origin: Literal["live", "replay"] = "live"
     reply_to: Count | None = None
-    body: Raw = Raw(b"")
+    body: Raw
 
 
 _encoder = msgspec.msgpack.Encoder()
