@@ -41,6 +41,9 @@ def schema() -> str:
     _, components = msgspec.json.schema_components(
         (Envelope, *MESSAGES), ref_template="#/$defs/{name}"
     )
+    # Python 3.13 dedents docstrings, older ones do not.
+    for component in components.values():
+        component["description"] = inspect.cleandoc(component["description"])
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": components}
     return json.dumps(whole, indent=2) + "\n"
 
