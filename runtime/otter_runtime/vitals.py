@@ -28,16 +28,22 @@ class Vitals:
     newest_ns: int = 0
 
     def health(
-        self, *, brain_alive: bool, brain_restarts: int, hostile: int, journal_ok: bool
+        self,
+        *,
+        brain_alive: bool,
+        brain_restarts: int,
+        dropped: int,
+        hostile: int,
+        journal_ok: bool,
     ) -> Health:
-        """The heartbeat's message, as of now."""
+        """The heartbeat's message, as of now; `dropped` frames never reached the front."""
         now_ns = time.monotonic_ns()
         return Health(
             uptime_s=(now_ns - self.started_ns) / 1e9,
             brain_alive=brain_alive,
             brain_restarts=brain_restarts,
             frames=self.frames,
-            frames_dropped=self.frames_dropped,
+            frames_dropped=self.frames_dropped + dropped,
             frame_age_ms=(now_ns - self.newest_ns) / 1e6 if self.newest_ns else None,
             answers=self.answers,
             abstained=self.abstained,

@@ -1,0 +1,171 @@
+"""The front's desk: every question and instruction from its arrival to its answer.
+
+It knows the brain's events and the bus's messages; it does not know sources or processes. What
+comes in leaves once: as an Answer or as an Abstain, published and, where somebody asked, replied.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from otter_robots.envelope import Envelope
+from otter_robots.messages import Abstain, AnswerDelta, Cancel, Instruct, Message, Question
+from otter_robots.topics import ANSWER, DELTA, Topic
+from otter_runtime.answers import answer
+from otter_runtime.brain import Brain
+from otter_runtime.bus import Bus, Request
+from otter_runtime.config import RunConfig
+from otter_runtime.frame import Stamp
+from otter_runtime.standing import Standing
+from otter_runtime.vitals import Vitals
+from otter_runtime.wire import Ask, Declined, Piece, Said
+
+Publish = Callable[[Topic, Message], Envelope]
+Why = tuple[str, str]  # a code and a sentence
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An ask that the brain has; `request` is None for the standing instruction."""
+
+    text: str
+    request: Request | None = None
+    question_id: str | None = None
+    deadline_ns: int | None = None
+
+    @property
+    def instruction(self) -> str | None:
+        """The text, where nobody asked it."""
+        return self.text if self.request is None else None
+
+
+class Desk:
+    """What was asked and is not answered yet. `publish` puts a message on the bus."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        bus: Bus,
+        brain: Brain,
+        standing: Standing,
+        vitals: Vitals,
+        publish: Publish,
+    ) -> None:
+        self.config, self.bus, self.brain = config, bus, brain
+        self.standing, self.vitals = standing, vitals
+        self._publish = publish
+        self._pending: dict[str, Pending] = {}
+        self._asked = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is not answered yet."""
+        return bool(self._pending)
+
+    # What is asked.
+
+    def take(self, request: Request, why_not: Why | None) -> None:
+        """A request from the bus; a question is declined where `why_not` says why."""
+        message = request.message
+        if isinstance(message, Question):
+            self._question(request, message, why_not)
+        elif isinstance(message, Instruct):
+            self.standing.replace(message.text, message.interval_s)
+        elif isinstance(message, Cancel):
+            self._cancel(message.question_id)
+
+    def instruct(self, stamp: Stamp) -> None:
+        """Ask the standing instruction where it is due, unless the last is not answered yet."""
+        asking = any(pending.request is None for pending in self._pending.values())
+        if self.standing.due(stamp) and not asking:
+            self.standing.asked(stamp)
+            self._ask(Pending(self.standing.text(stamp.scene)))
+
+    def _question(self, request: Request, question: Question, why_not: Why | None) -> None:
+        deadline_ms = question.deadline_ms or self.config.deadline_ms
+        deadline_ns = time.monotonic_ns() + round(deadline_ms * 1e6)
+        pending = Pending(question.text, request, question.id, deadline_ns)
+        if why_not:
+            self._abstain(pending, *why_not)
+        else:
+            self._ask(pending, question.priority)
+
+    def _cancel(self, question_id: str) -> None:
+        for ask_id, pending in self._pending.items():
+            if pending.question_id == question_id:
+                self.brain.drop(ask_id)
+
+    def _ask(self, pending: Pending, priority: int = 0) -> None:
+        self._asked += 1
+        ask_id = str(self._asked)
+        self._pending[ask_id] = pending
+        self.brain.ask(
+            Ask(
+                id=ask_id,
+                text=pending.text,
+                standing=pending.request is None,
+                priority=priority,
+                deadline_ns=pending.deadline_ns,
+            )
+        )
+
+    # What the brain says to it.
+
+    def said(self, said: Said, model_hash: str) -> None:
+        """An answer."""
+        pending = self._pending.pop(said.id, None)
+        if pending is None:
+            return
+        message = answer(
+            said,
+            now_ns=time.monotonic_ns(),
+            ttl_ms=self.config.ttl_ms,
+            model_hash=model_hash,
+            question_id=pending.question_id,
+            instruction=pending.instruction,
+            deadline_ns=pending.deadline_ns,
+        )
+        self.vitals.answers += 1
+        self.vitals.late += message.late
+        self._tell(pending, message)
+
+    def piece(self, piece: Piece) -> None:
+        """Some more of an answer."""
+        pending = self._pending.get(piece.id)
+        if pending is not None:
+            delta = AnswerDelta(
+                text=piece.text,
+                index=piece.index,
+                question_id=pending.question_id,
+                instruction=pending.instruction,
+            )
+            self._publish(DELTA, delta)
+
+    def declined(self, declined: Declined) -> None:
+        """No answer."""
+        pending = self._pending.pop(declined.id, None)
+        if pending is not None:
+            self._abstain(pending, declined.reason, declined.detail)
+
+    def abstain_all(self, reason: str, detail: str) -> None:
+        """Nothing that is open will be answered."""
+        pending, self._pending = self._pending, {}
+        for one in pending.values():
+            self._abstain(one, reason, detail)
+
+    def _abstain(self, pending: Pending, reason: str, detail: str) -> None:
+        self.vitals.abstained += 1
+        message = Abstain(
+            reason=reason,
+            detail=detail,
+            question_id=pending.question_id,
+            instruction=pending.instruction,
+        )
+        self._tell(pending, message)
+
+    def _tell(self, pending: Pending, message: Message) -> None:
+        envelope = self._publish(ANSWER, message)
+        if pending.request is not None:
+            self.bus.reply(pending.request, envelope)
