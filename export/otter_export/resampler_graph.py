@@ -78,9 +78,13 @@ class ResamplerGraph:
             asked = layers.norm(latents, f"{name}.latents_norm", self._norm(w, "norm_latents"))
             both = b.op("Concat", seen, asked, axis=1)
             kv = layers.linear(both, f"{name}.kv", w.matrix("to_kv"))
-            scale = np.float32(c.head_dim**-0.5)
-            q = layers.linear(asked, f"{name}.q", w.matrix("to_q") * scale)
-            q, kv = layers.heads(q, c.heads, c.head_dim), layers.heads(kv, 2 * c.heads, c.head_dim)
+            kv = layers.heads(kv, 2 * c.heads, c.head_dim)
+            matrix = w.matrix("to_q") * np.float32(c.head_dim**-0.5)
+            if i == 0:
+                q = b.weight(f"{name}.q", self._first_queries(w, matrix))
+            else:
+                q = layers.linear(asked, f"{name}.q", matrix)
+            q = layers.heads(q, c.heads, c.head_dim)
             k, v = b.ops("Split", 2, kv, axis=0, num_outputs=2)
             mixed = b.op("MatMul", b.op("Softmax", layers.scores(q, k), axis=-1), v)
             mixed = b.op("Transpose", mixed, perm=[1, 0, 2])
@@ -88,6 +92,15 @@ class ResamplerGraph:
             latents = b.op("Add", latents, layers.linear(mixed, f"{name}.out", w.matrix("to_out")))
             hidden = layers.feed_forward(latents, f"{name}.ff", w.at("feed_forward"))
             return b.op("Add", latents, hidden)
+
+    def _first_queries(self, w: Weights, matrix: Floats) -> Floats:
+        """The first block's q (1, L, inner), a constant: it comes from the learned latents alone."""
+        x = self.w("latents")[None]
+        norm = self._norm(w, "norm_latents")
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + norm.eps)
+        assert norm.bias is not None
+        q: Floats = (x * norm.scale + norm.bias) @ matrix
+        return q
 
     def _norm(self, w: Weights, name: str) -> Norm:
         return Norm(w(f"{name}.weight"), w(f"{name}.bias"), PERCEIVER_EPS)
