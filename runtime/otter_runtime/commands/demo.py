@@ -72,6 +72,12 @@ class Board:
         self._travelled_ms: list[float] = []
         self._source = ""
         self._colour = sys.stdout.isatty() and not as_json
+        if not as_json:
+            print(
+                f"{len(labels.clips)} clips, {labels.seconds:.0f} s. A process reads them, one "
+                "answers, and this one hears the answers over ZeroMQ.",
+                flush=True,
+            )
 
     def take(self, item: Heard) -> None:
         """One message as it was received."""
