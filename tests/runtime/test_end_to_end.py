@@ -25,7 +25,7 @@ from otter_robots.messages import Abstain, Answer, Fault, Health, Message, Statu
 from otter_runtime.bundle import Bundle
 from otter_runtime.journal import Journal
 
-LIMIT_S = 20.0
+LIMIT_S = 30.0
 PLAN = "What should I do next?"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
+POCKET = ROOT / "runtime" / "otter_runtime" / "pocket" / "bundle-int8"
 WORKSTATION = ["torch", "onnx", "otter_model", "otter_export", "otter_tuning"]
 # Python runs this at every start, so front, brain and demo are all without them.
 BLOCK = f"import sys\nsys.modules.update(dict.fromkeys({WORKSTATION!r}))\n"
@@ -56,8 +57,11 @@ def test_a_run_imports_nothing_of_the_workstation(bundle: Path, clip: Path, tmp_
     assert found["answers"] == 3
 
 
-def test_the_device_install_runs_the_demo(bundle: Path, clip: Path, tmp_path: Path) -> None:
-    sources = tmp_path / "sources"
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the commands of a fresh environment with what a device installs."""
+    place = tmp_path_factory.mktemp("device")
+    sources = place / "sources"
     # A copy, because building leaves files behind; of what git knows, because that is a clone.
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -66,13 +70,25 @@ def test_the_device_install_runs_the_demo(bundle: Path, clip: Path, tmp_path: Pa
         if (ROOT / name).is_file():
             (sources / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, sources / name)
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    python = str(tmp_path / "venv" / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True)
+    commands = place / "venv" / "bin"
     packages = ["./robots", ".[cpu]", "onnxruntime==1.23.2"]
-    install = [python, "-m", "pip", "install", "--quiet", *packages]
+    install = [str(commands / "python"), "-m", "pip", "install", "--quiet", *packages]
     subprocess.run(install, cwd=sources, check=True, timeout=300)
-    probe = [python, "-c", "import torch"]
+    return commands
+
+
+def test_the_device_install_has_no_torch_and_runs(
+    installed: Path, bundle: Path, clip: Path
+) -> None:
+    probe = [str(installed / "python"), "-c", "import torch"]
     assert subprocess.run(probe, capture_output=True, check=False).returncode
-    command = str(tmp_path / "venv" / "bin" / "otter-edge")
     words = ["--clip", str(clip), "--bundle", str(bundle), "--fast", "--json"]
-    assert summary([command, "demo", *words])["answers"] == 3
+    assert summary([str(installed / "otter-edge"), "demo", *words])["answers"] == 3
+
+
+@pytest.mark.skipif(not POCKET.is_dir(), reason="the pocket bundle is not in this checkout")
+def test_the_device_install_answers_with_the_pocket_bundle(installed: Path) -> None:
+    found = summary([str(installed / "otter-edge"), "demo", "--fast", "--json"])
+    assert found["answers"] >= 30
+    assert found["correct"] >= 0.9 * found["answers"]
