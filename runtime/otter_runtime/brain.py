@@ -171,7 +171,8 @@ def _take(loop: StepLoop, order: Order, slots: Slots) -> None:
 
 def main() -> int:
     """The child: `python -m otter_runtime.brain CHANNEL_FD SLOTS_FD SETTINGS_JSON`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the front ends us, after its last words
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the front ends us, after its last words
     _offer_to_the_oom_killer()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])), Order)
     slots = Slots(int(sys.argv[2]))

@@ -128,6 +128,8 @@ class ChildBrain:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=descriptors,
+                # Ctrl-C is for the front, also while the brain is still importing.
+                start_new_session=True,
                 # A file in the current folder must not stand in for a module.
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
             )
