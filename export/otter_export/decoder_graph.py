@@ -18,6 +18,9 @@ from otter_export.layers import MASKED, PERCEIVER_EPS, Layers, Norm, Weights
 from otter_export.precision import Floats, Precision
 from otter_model.config import DecoderConfig
 
+EMBEDDING = "decoder.embedding"
+TABLE = f"{EMBEDDING}.weight"
+
 
 @dataclass
 class Step:
@@ -95,13 +98,17 @@ class DecoderGraph:
 
     def embed(self, b: Builder, precision: Precision, ids: str) -> str:
         """Token ids (n) to (n, dim)."""
-        return precision.table(b, "decoder.embedding", self.language.embedding(), ids)
+        return precision.table(b, EMBEDDING, self.language.embedding(), ids)
 
     def head(self, b: Builder, precision: Precision, x: str, rows: str) -> str:
         """Final norm and output projection of `rows` only: (rows, vocab)."""
         x = b.op("Gather", x, rows, axis=0)
-        norm = self.language.final_norm()
-        return Layers(b, precision).normed_linear(x, "decoder.head", norm, self.language.head())
+        layers, norm = Layers(b, precision), self.language.final_norm()
+        if self.config.tied_head and precision.name == "fp32" and b.has(TABLE):
+            # The table as it lies there: in fp32 it is a tenth of a small model.
+            x = layers.norm(x, "decoder.head.norm", norm)
+            return b.op("MatMul", x, b.op("Transpose", TABLE, perm=[1, 0]))
+        return layers.normed_linear(x, "decoder.head", norm, self.language.head())
 
     def layer(
         self, b: Builder, precision: Precision, step: Step, x: str, i: int, past_k: str, past_v: str

@@ -36,7 +36,8 @@ class Weights:
 
     def matrix(self, *names: str) -> Floats:
         """Linear weights (out, in) side by side, as one (in, sum of out)."""
-        return np.concatenate([self(f"{name}.weight") for name in names]).T
+        parts = [self(f"{name}.weight") for name in names]
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts)).T
 
     def vector(self, *names: str) -> Floats:
         """Vectors one after another."""

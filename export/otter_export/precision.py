@@ -30,6 +30,8 @@ Floats = NDArray[np.float32]
 LEVELS = 127
 # A channel that calibration never saw active still needs a scale that is positive.
 SMALLEST = 1e-6
+# Quantized so many columns at a time: a head of 50,000 needs no second float copy.
+COLUMNS = 1024
 
 
 class Precision(Protocol):
@@ -126,8 +128,8 @@ class Int8:
     ) -> str:
         weight, scales = quantized(matrix)
         zero = b.constant(0, np.int8)
-        largest = self.ranges[name] if divided is None else self.ranges[name] / divided
-        step = b.constant(max(float(largest.max()), SMALLEST) / LEVELS, np.float32)
+        seen = self.ranges[name] if divided is None else self.ranges[name] / divided
+        step = b.constant(max(float(seen.max()), SMALLEST) / LEVELS, np.float32)
         x = b.op("DequantizeLinear", b.op("QuantizeLinear", x, step, zero), step, zero)
         matrix_name = b.op(
             "DequantizeLinear",
@@ -152,14 +154,24 @@ class Int8:
 
 def quantized(matrix: Floats) -> tuple[NDArray[np.int8], Floats]:
     """`matrix` (in, out) as int8 and its scales (out,): round(matrix / scale), ties to even."""
-    scales = np.maximum(np.abs(matrix).max(axis=0), SMALLEST).astype(np.float32) / LEVELS
-    return np.rint(matrix / scales).astype(np.int8), scales
+    scales = np.maximum(largest(matrix, 0), SMALLEST).astype(np.float32) / LEVELS
+    weight = np.empty(matrix.shape, np.int8)
+    for at in range(0, matrix.shape[1], COLUMNS):
+        part = slice(at, at + COLUMNS)
+        weight[:, part] = np.rint(matrix[:, part] / scales[part])
+    return weight, scales
 
 
-def migration(largest: Floats, matrix: Floats, strength: float) -> Floats:
+def largest(matrix: Floats, axis: int) -> Floats:
+    """The largest magnitude along `axis`, without a copy of the matrix."""
+    magnitude: Floats = np.maximum(matrix.max(axis=axis), -matrix.min(axis=axis))
+    return magnitude
+
+
+def migration(seen: Floats, matrix: Floats, strength: float) -> Floats:
     """SmoothQuant's s_j = max|x_j|^strength / max|w_j|^(1-strength), around a mean of 1."""
-    x = np.maximum(largest, SMALLEST * max(float(largest.max()), SMALLEST))
-    w = np.maximum(np.abs(matrix).max(axis=1), SMALLEST)
+    x = np.maximum(seen, SMALLEST * max(float(seen.max()), SMALLEST))
+    w = np.maximum(largest(matrix, 1), SMALLEST)
     s = np.log(x) * strength - np.log(w) * (1 - strength)
     moved: Floats = np.exp(np.clip(s - s.mean(), -8, 8)).astype(np.float32)
     return moved

@@ -94,7 +94,7 @@ class ResamplerGraph:
             return b.op("Add", latents, hidden)
 
     def _first_queries(self, w: Weights, matrix: Floats) -> Floats:
-        """The first block's q (1, L, inner), a constant: it comes from the learned latents alone."""
+        """The first block's q (1, L, inner), constant: learned latents are all it needs."""
         x = self.w("latents")[None]
         norm = self._norm(w, "norm_latents")
         x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + norm.eps)

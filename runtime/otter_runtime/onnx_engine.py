@@ -245,6 +245,12 @@ class OnnxEngine:
                 f"{len(ids)} token ids with {len(media_index)} media indices; "
                 "give as many of the one as of the other, and at least one"
             )
+        vocab = self.manifest.dims.decoder.vocab
+        if min(ids) < 0 or max(ids) >= vocab:
+            raise EngineError(
+                f"token ids are 0 to {vocab - 1}, got {min(ids)} to {max(ids)}; "
+                "the tokenizer belongs to another model"
+            )
         self._check_images(max(media_index), len(media))
         end, limit = cache.length + len(ids), self.manifest.dims.decoder.max_positions
         if end > limit:

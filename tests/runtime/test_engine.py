@@ -136,6 +136,8 @@ def test_what_does_not_fit_is_refused(tiny_bundle: TinyBundle) -> None:
         runner.prefill(cache, [1], [1, 1], shown)
     with pytest.raises(EngineError, match="at least one"):
         runner.prefill(cache, [], [], shown)
+    with pytest.raises(EngineError, match="token ids are 0 to 63, got 1 to 64"):
+        runner.prefill(cache, [1, 64], [1, 1], shown)
     assert cache.length == 0
     with pytest.raises(EngineError, match="holds 0 tokens"):
         cache.truncate(1)

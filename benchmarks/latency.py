@@ -1,0 +1,210 @@
+"""How long each stage takes on this machine, and how near decoding comes to its memory.
+
+    python benchmarks/latency.py                              the bundled pocket model
+    python benchmarks/latency.py --bundle PATH --json
+    python benchmarks/latency.py --random otter-mpt1b         full size, random int8 weights
+
+Prints a table, then one JSON line. Decoding one token reads every weight of the decoder but the
+embedding table, the K/V of the tokens held and the media's; that many bytes per second, over the
+bandwidth measured in the same run, is the share. The loop's own time is what a step of the step
+loop takes beyond the engine's call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from bandwidth import read_bandwidth
+from stages import LoopTimer, publish_to_receive
+
+from otter_runtime.bundle import Bundle
+from otter_runtime.onnx_engine import OnnxCache, OnnxEngine, open_engine
+from otter_runtime.preprocess import Preprocessor
+
+FRAME = (720, 1280, 3)
+PROMPT_TOKENS = 32
+DECODED = 48
+TABLE = "decoder.embedding.weight"
+Spans = list[float]  # seconds
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print; the exit code."""
+    options = _parser().parse_args(arguments)
+    export = _export(options) if options.random else {}
+    bundle = Bundle.load(options.bundle or _pocket())
+    bandwidth, reduction = read_bandwidth(options.threads or 2)
+    report = {
+        "bundle": bundle.manifest.name,
+        "model_hash": bundle.model_hash,
+        "cores": os.cpu_count(),
+        "read_gb_s": round(bandwidth, 2),
+        "read_with": reduction,
+        **export,
+        **measure(bundle, options.threads, options.frames, options.seconds, bandwidth),
+    }
+    if not options.json:
+        print(table(report))
+    print(json.dumps(report))
+    return 0
+
+
+def measure(
+    bundle: Bundle, threads: int | None, frames: int | None, budget_s: float, bandwidth: float
+) -> dict[str, Any]:
+    """Every stage of `bundle`, each within about `budget_s`."""
+    engine = open_engine(bundle, threads)
+    assert isinstance(engine, OnnxEngine)
+    manifest = bundle.manifest
+    count = frames or manifest.window.frames
+    random = np.random.default_rng(0)
+    frame = random.integers(0, 255, FRAME, np.uint8)
+    to_pixels = Preprocessor(manifest.preprocess)
+    pixels = to_pixels(frame)[None]
+    features = np.repeat(engine.encode(pixels), count, axis=0)
+    medium = engine.resample(features)
+    cache = engine.new_cache()
+    ids = random.integers(5, manifest.dims.decoder.vocab // 2, PROMPT_TOKENS).tolist()
+
+    def prefill() -> None:
+        cache.truncate(0)
+        engine.prefill(cache, ids, [1] * len(ids), [medium])
+
+    def decode() -> None:
+        if cache.length >= PROMPT_TOKENS + DECODED:
+            cache.truncate(PROMPT_TOKENS)
+        engine.step(cache, 7, 1, [medium])
+
+    spans: dict[str, Spans] = {
+        "preprocess": timed(lambda: to_pixels(frame), budget_s / 4),
+        "encode": timed(lambda: engine.encode(pixels), budget_s),
+        "resample": timed(lambda: engine.resample(features), budget_s),
+        "prefill": timed(prefill, budget_s),
+        "decode": timed(decode, budget_s),
+    }
+    loop = LoopTimer(bundle, engine)
+    spans["loop_decode_engine"], spans["loop_decode_own"] = loop.run(frame, budget_s, count)
+    spans["publish_to_receive"] = publish_to_receive()
+    stages = {name: summary(values) for name, values in spans.items()}
+    moved = decode_bytes(bundle, cache, medium.k.nbytes + medium.v.nbytes)
+    reached = moved / (stages["decode"]["median_ms"] / 1e3) / 1e9
+    return {
+        "engine": engine.describe(),
+        "window_frames": count,
+        "prefill_tokens": PROMPT_TOKENS,
+        "stages_ms": stages,
+        "decode_bytes": moved,
+        "decode_gb_s": round(reached, 2),
+        "decode_share_of_bandwidth": round(reached / bandwidth, 3),
+        "resident_gb": round(resident_bytes() / 1e9, 3),
+    }
+
+
+def timed(step: Callable[[], object], budget_s: float) -> Spans:
+    """Seconds of each run after one to warm up: 5 to 300 runs, as many as the budget allows."""
+    step()
+    spans: Spans = []
+    end = time.perf_counter() + budget_s
+    while len(spans) < 5 or (len(spans) < 300 and time.perf_counter() < end):
+        begun = time.perf_counter()
+        step()
+        spans.append(time.perf_counter() - begun)
+    return spans
+
+
+def summary(spans: Iterable[float]) -> dict[str, float]:
+    """Median and 99th percentile in milliseconds, and how many were measured."""
+    values = np.array(list(spans)) * 1e3
+    median, p99 = np.percentile(values, [50, 99])
+    return {"median_ms": round(median, 4), "p99_ms": round(p99, 4), "runs": len(values)}
+
+
+def decode_bytes(bundle: Bundle, cache: OnnxCache, media_bytes: int) -> int:
+    """Bytes that one decode step must read: weights, the K/V of the tokens held, media K/V."""
+    graph = bundle.manifest.graphs.decoder
+    model = onnx.load(str(bundle.path / graph.file), load_external_data=False)
+    sizes = {
+        tensor.name: next(
+            (int(entry.value) for entry in tensor.external_data if entry.key == "length"),
+            len(tensor.raw_data),
+        )
+        for tensor in model.graph.initializer
+    }
+    shared = graph.precision == "fp32" and "decoder.head.weight" not in sizes
+    weights = sum(size for name, size in sizes.items() if name != TABLE or shared)
+    layers, two, heads, _, head_dim = cache.kv.shape
+    kv = layers * two * heads * head_dim * 4 * cache.length
+    return int(weights + kv + media_bytes)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * int(resource.getpagesize())
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    rows = [f"{'stage':22}{'median ms':>12}{'p99 ms':>12}{'runs':>7}"]
+    for name, stage in report["stages_ms"].items():
+        rows.append(f"{name:22}{stage['median_ms']:12.3f}{stage['p99_ms']:12.3f}{stage['runs']:7}")
+    rows.append(
+        f"decode reads {report['decode_bytes'] / 1e6:.1f} MB at {report['decode_gb_s']} GB/s, "
+        f"{100 * report['decode_share_of_bandwidth']:.0f} % of {report['read_gb_s']} GB/s; "
+        f"resident {report['resident_gb']} GB"
+    )
+    return "\n".join([f"{report['bundle']}  {report['engine']}", *rows])
+
+
+def _export(options: argparse.Namespace) -> dict[str, Any]:
+    """Export random weights into the cache folder unless they are there; what it took."""
+    options.bundle = options.cache / f"{options.random}-int8"
+    if (options.bundle / "manifest.json").exists():
+        return {}
+    options.cache.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    words = ["export", "--random", options.random, "-o", str(options.bundle), "--json"]
+    subprocess.run(
+        [sys.executable, "-m", "otter_runtime.cli", *words], check=True, stdout=subprocess.DEVNULL
+    )
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return {
+        "export_s": round(time.monotonic() - begun, 1),
+        "export_peak_gb": round(peak / 1e9, 2),
+    }
+
+
+def _pocket() -> Path:
+    import otter_runtime
+
+    return Path(otter_runtime.__file__).parent / "pocket" / "bundle-int8"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--bundle", type=Path, help="default: the bundled pocket model")
+    what.add_argument("--random", metavar="NAME", help="random weights, e.g. of otter-mpt1b")
+    cache = Path(tempfile.gettempdir()) / "otter-edge-random"
+    parser.add_argument("--cache", type=Path, default=cache, help="where random bundles are kept")
+    parser.add_argument("--threads", type=int, help="default: as the runtime chooses")
+    parser.add_argument("--frames", type=int, help="frames per window (default: the bundle's)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="per stage, about (default 5)")
+    parser.add_argument("--json", action="store_true", help="the JSON line alone")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
