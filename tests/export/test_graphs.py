@@ -89,7 +89,8 @@ def test_the_head_runs_only_on_the_rows_asked_for(tiny_bundle: TinyBundle) -> No
         for value in [*inferred.graph.value_info, *inferred.graph.output]
     }
     vocabulary = [shape for shape in shapes.values() if shape and shape[-1] == 64]
-    assert vocabulary == [["rows", 64]]
+    assert ["rows", 64] in vocabulary
+    assert not [shape for shape in vocabulary if shape[0] == "tokens"]
 
 
 def test_past_keys_and_values_are_never_joined_with_new_ones(tiny_bundle: TinyBundle) -> None:
