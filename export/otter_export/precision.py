@@ -154,7 +154,7 @@ class Int8:
 
 def quantized(matrix: Floats) -> tuple[NDArray[np.int8], Floats]:
     """`matrix` (in, out) as int8 and its scales (out,): round(matrix / scale), ties to even."""
-    scales: Floats = np.maximum(largest(matrix, 0), SMALLEST).astype(np.float32) / LEVELS
+    scales: Floats = np.maximum(largest(matrix, 0), SMALLEST).astype(np.float32) / np.float32(LEVELS)
     weight: NDArray[np.int8] = np.empty(matrix.shape, np.int8)
     for at in range(0, matrix.shape[1], COLUMNS):
         part = slice(at, at + COLUMNS)
