@@ -33,7 +33,7 @@ class Probe(nn.Module):
         weights[-1] = 0.2
         self.register_buffer("patch_weight", weights)
         weights = torch.ones(len(CLASSES))
-        weights[UNSEEN] = 0.15
+        weights[UNSEEN] = 0.3
         self.register_buffer("plan_weight", weights)
 
     def patch_loss(self, features: Tensor, patches: Tensor) -> Tensor:

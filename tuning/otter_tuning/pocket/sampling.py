@@ -22,6 +22,8 @@ CHUNK = 7
 WINDOWS = CHUNK - WINDOW + 1  # per chunk
 PROMPT = "<image>User: {question} GPT:<answer>"
 END = "<|endofchunk|>"
+# The same colour in the other shape; the cone looks like itself.
+LOOK_ALIKES = np.array([*range(5, 10), *range(5), 10])
 IGNORED = -100  # torch's ignore_index
 
 Rng = np.random.Generator
@@ -93,7 +95,8 @@ class Sampler:
         bearing = drawn.bearing.reshape(-1, len(KINDS))[newest]
         distance = drawn.distance.reshape(-1, len(KINDS))[newest]
         truth = q.plan(pixels[members], bearing, distance)
-        asked = [*self._plan_questions(truth, plans)]
+        alike = (pixels[members].max(1) > 0)[:, LOOK_ALIKES]
+        asked = [*self._plan_questions(truth, alike, plans)]
         asked += self._perception_questions(pixels[newest], bearing, distance, perceptions)
         ids, targets = self._encode([(question, answer) for _, question, answer in asked])
         return Batch(
@@ -106,9 +109,14 @@ class Sampler:
             targets=targets,
         )
 
-    def _plan_questions(self, truth: q.Truth, count: int) -> list[tuple[int, str, str]]:
-        frequency = np.bincount(truth.answer[truth.clear], minlength=len(q.CLASSES)) + 1.0
-        weight = np.where(truth.clear, 1.0, 0.15) / frequency[truth.answer]
+    def _plan_questions(
+        self, truth: q.Truth, alike: NDArray[np.bool_], count: int
+    ) -> list[tuple[int, str, str]]:
+        """Every class as often; "unseen" twice, half of it where a look-alike (W, K) is seen."""
+        unseen = truth.answer == q.UNSEEN
+        group = np.where(unseen & alike, len(q.CLASSES), truth.answer)
+        frequency = np.bincount(group[truth.clear], minlength=len(q.CLASSES) + 1) + 1.0
+        weight = np.where(truth.clear, 1.0, 0.15) / frequency[group]
         forms = self._rng.integers(len(q.PLAN_QUESTIONS), size=count)
         asked = []
         for window, kind, form in zip(*_choose(weight, count, self._rng), forms, strict=True):
