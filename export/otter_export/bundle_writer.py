@@ -7,7 +7,7 @@ there. It knows the order of the work; how a graph or a scale is made, others kn
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class Export:
             partial.rename(out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return Bundle.load(out)
+        return Bundle.load(out, verify=False)  # the hashes were taken a moment ago
 
     def _write(self, folder: Path) -> None:
         config, weights = self.checkpoint.config, Weights(self.checkpoint.tensors)
@@ -98,8 +98,9 @@ class Export:
             shutil.rmtree(truth)
             self._graphs(folder, reference.ranges, golden)
         if not golden.answers:
+            known = format.read_manifest(folder / format.MANIFEST).files
             golden = replace(golden, answers=self._answers(folder, golden))
-            self._manifest(folder, golden)
+            self._manifest(folder, golden, known)
         self._measure(folder, golden)
 
     def _graphs(self, folder: Path, ranges: dict[str, Any], golden: Golden) -> None:
@@ -120,10 +121,12 @@ class Export:
     def _answers(self, folder: Path, golden: Golden) -> list[list[int]]:
         return answered(golden, open_engine(Bundle.load(folder, verify=False)))
 
-    def _manifest(self, folder: Path, golden: Golden) -> None:
+    def _manifest(
+        self, folder: Path, golden: Golden, known: Mapping[str, str] | None = None
+    ) -> None:
         np.savez_compressed(folder / format.GOLDEN, **pack(golden))  # type: ignore[arg-type]
         self.progress("hashes", 0, 1)
-        manifest = make_manifest(self.checkpoint, self.settings, folder, self.precision)
+        manifest = make_manifest(self.checkpoint, self.settings, folder, self.precision, known)
         calibration = {"samples": len(self.samples), "sha256": samples_sha256(self.samples)}
         manifest = msgspec.structs.replace(
             manifest, source=self.source or {}, calibration=calibration
@@ -158,9 +161,16 @@ def graph_builders(
 
 
 def make_manifest(
-    checkpoint: Checkpoint, settings: Settings, folder: Path, precision: str
+    checkpoint: Checkpoint,
+    settings: Settings,
+    folder: Path,
+    precision: str,
+    known: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """The manifest of the files in `folder`, each with its hash."""
+    """The manifest of the files in `folder`, each with its hash.
+
+    `known` hashes are taken as they are, but for golden.npz, which is written last.
+    """
     config, chosen = checkpoint.config, settings.for_network(checkpoint.config)
     tokens = config.tokens
     files = sorted(path for path in folder.iterdir() if path.name != format.MANIFEST)
@@ -183,7 +193,7 @@ def make_manifest(
         window=chosen.window,
         tokenizer=TOKENIZER if (folder / TOKENIZER).exists() else None,
         graphs=format.Graphs(**{name: graph_entry(folder, name, precision) for name in GRAPHS}),
-        files={path.name: format.file_sha256(path) for path in files if path.is_file()},
+        files={path.name: _hash(path, known or {}) for path in files if path.is_file()},
     )
 
 
@@ -247,6 +257,12 @@ def parameters_bytes(checkpoint: Checkpoint) -> int:
     vision = v.layers * v.dim * (4 * v.dim + 2 * v.mlp_dim)
     perceiver = p.depth * p.dim * (4 * p.heads * p.head_dim + 2 * p.ff_mult * p.dim)
     return 4 * (body + heads + vision + perceiver)
+
+
+def _hash(path: Path, known: Mapping[str, str]) -> str:
+    if path.name in known and path.name != format.GOLDEN:
+        return known[path.name]
+    return format.file_sha256(path)
 
 
 def _spec(value: onnx.ValueInfoProto) -> format.TensorSpec:

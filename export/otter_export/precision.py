@@ -154,11 +154,14 @@ class Int8:
 
 def quantized(matrix: Floats) -> tuple[NDArray[np.int8], Floats]:
     """`matrix` (in, out) as int8 and its scales (out,): round(matrix / scale), ties to even."""
-    scales: Floats = np.maximum(largest(matrix, 0), SMALLEST).astype(np.float32) / np.float32(LEVELS)
+    scales: Floats = np.maximum(largest(matrix, 0), SMALLEST).astype(np.float32) / np.float32(
+        LEVELS
+    )
     weight: NDArray[np.int8] = np.empty(matrix.shape, np.int8)
     for at in range(0, matrix.shape[1], COLUMNS):
         part = slice(at, at + COLUMNS)
-        weight[:, part] = np.rint(matrix[:, part] / scales[part])
+        # As int8 before it is laid out (in, out): a quarter of the bytes to transpose.
+        weight[:, part] = np.rint(matrix[:, part] / scales[part]).astype(np.int8)
     return weight, scales
 
 
