@@ -29,7 +29,7 @@ def read_bandwidth(threads: int = 2, total_bytes: int = 6 << 30) -> tuple[float,
     At least `total_bytes` are read per reduction; each thread's array is a sixth of its share.
     """
     size = total_bytes // threads // 6
-    arrays = [np.ones(size // 4, np.float32) for _ in range(threads)]
+    arrays = [np.ones(size // 8 * 2, np.float32) for _ in range(threads)]
     rates = {name: _rate(read, arrays, 6) for name, read in READS.items()}
     best = max(rates, key=lambda name: rates[name])
     return rates[best], best
