@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 COLORS = ("red", "green", "blue", "yellow", "purple")
-KINDS = (*(f"{color} {shape}" for shape in ("box", "ball") for color in COLORS), "cone")
+KINDS = (*(f"{color} {shape}" for shape in ("box", "pillar") for color in COLORS), "cone")
 
 # MiniWorld's texture families that tile a room. Every fifth one, by name, is kept from training.
 TEXTURES = (

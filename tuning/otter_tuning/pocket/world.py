@@ -18,7 +18,7 @@ from otter_tuning.pocket.kinds import KINDS, TRAINING_TEXTURES
 
 os.environ.setdefault("PYGLET_HEADLESS", "1")
 with contextlib.redirect_stdout(None):  # gymnasium and pyglet print on import
-    from miniworld.entity import Ball, Box, Entity, MeshEnt
+    from miniworld.entity import Box, Entity, MeshEnt
     from miniworld.miniworld import DEFAULT_PARAMS, MiniWorldEnv
     from miniworld.opengl import FrameBuffer, drawBox
     from pyglet import gl
@@ -83,8 +83,8 @@ class World(MiniWorldEnv):  # type: ignore[misc]
         color, _, shape = KINDS[kind].partition(" ")
         if shape == "box":
             thing: Entity = Box(color=color, size=size * 0.85)
-        elif shape == "ball":
-            thing = Ball(color=color, size=size)
+        elif shape == "pillar":  # higher than the eye, so it crosses the horizon at any distance
+            thing = Box(color=color, size=[size * 0.45, size * 1.7, size * 0.45])
         else:
             thing = MeshEnt(mesh_name="cone", height=size)
         self.place_entity(thing)
