@@ -30,7 +30,8 @@ from bandwidth import read_bandwidth
 from stages import LoopTimer, publish_to_receive
 
 from otter_runtime.bundle import Bundle
-from otter_runtime.onnx_engine import OnnxCache, OnnxEngine, open_engine
+from otter_runtime.onnx_cache import OnnxCache
+from otter_runtime.onnx_engine import OnnxEngine, open_engine
 from otter_runtime.preprocess import Preprocessor
 
 FRAME = (720, 1280, 3)
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     export = _export(options) if options.random else {}
     bundle = Bundle.load(options.bundle or _pocket())
-    bandwidth, reduction = read_bandwidth(options.threads or 2)
+    bandwidth, reduction = read_bandwidth(options.threads or 2, int(options.read_gb * 1e9))
     report = {
         "bundle": bundle.manifest.name,
         "model_hash": bundle.model_hash,
@@ -202,6 +203,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="default: as the runtime chooses")
     parser.add_argument("--frames", type=int, help="frames per window (default: the bundle's)")
     parser.add_argument("--seconds", type=float, default=5.0, help="per stage, about (default 5)")
+    parser.add_argument(
+        "--read-gb", type=float, default=6, help="read to measure the bandwidth (default 6)"
+    )
     parser.add_argument("--json", action="store_true", help="the JSON line alone")
     return parser
 

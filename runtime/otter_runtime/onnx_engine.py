@@ -1,7 +1,7 @@
-"""The engine on ONNX Runtime: three sessions, and K/V buffers that the graphs read in place.
+"""The engine on ONNX Runtime: a session per graph, media side by side, limits held.
 
-A run is bound once per cache capacity and token count; a decode step then writes four numbers,
-runs, and copies the new K/V into its slot. It does not know prompts, windows or answers.
+How the decoder's buffers are bound is `onnx_cache`'s; prompts, windows and answers are not known
+here.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from otter_runtime.bundle import Bundle, Manifest
+from otter_runtime.bundle import Bundle
 from otter_runtime.engine import Cache, Engine, Floats, Media
 from otter_runtime.errors import (
+    BundleError,
     EngineError,
     MissingExtra,
     PromptTooLong,
     TooManyImages,
     UserError,
 )
+from otter_runtime.onnx_cache import OnnxCache, Run
 
 CHUNK = 64
 # Below this, a second thread costs a decoder more than it brings (waking it for every node).
@@ -41,105 +42,6 @@ def open_engine(bundle: Bundle, threads: int | None = None, provider: str = "cpu
     Raises MissingExtra where onnxruntime is not installed, UserError where it lacks the provider.
     """
     return OnnxEngine(bundle, threads, provider)
-
-
-class OnnxCache:
-    """Self-attention K/V of one prompt, (layers, 2, heads, capacity, head_dim) float32."""
-
-    def __init__(self, layers: int, heads: int, head_dim: int, capacities: Sequence[int]) -> None:
-        self.length = 0
-        self._capacities = sorted(capacities)
-        self._sizes = (layers, heads, head_dim)
-        self.runs: dict[int, Run] = {}
-        self.kv = self._buffer(self._capacities[0])
-
-    @property
-    def capacity(self) -> int:
-        """Tokens that fit without growing."""
-        return int(self.kv.shape[3])
-
-    def truncate(self, length: int) -> None:
-        """Keep the first `length` tokens."""
-        if not 0 <= length <= self.length:
-            raise EngineError(f"the cache holds {self.length} tokens, it cannot keep {length}")
-        self.length = length
-
-    def reserve(self, length: int) -> None:
-        """Make room for `length` tokens; PromptTooLong where no capacity is that large."""
-        if length <= self.capacity:
-            return
-        larger = next((size for size in self._capacities if size >= length), None)
-        if larger is None:
-            raise PromptTooLong(length, self._capacities[-1])
-        old, self.kv = self.kv, self._buffer(larger)
-        self.kv[:, :, :, : self.length] = old[:, :, :, : self.length]
-        self.runs.clear()
-
-    def append(self, new: Floats) -> None:
-        """Take over new K/V (layers, 2, heads, n, head_dim)."""
-        end = self.length + new.shape[3]
-        self.kv[:, :, :, self.length : end] = new
-        self.length = end
-
-    def _buffer(self, capacity: int) -> Floats:
-        # Zeros, not garbage: an empty slot is masked, but 0 · NaN would still be NaN.
-        layers, heads, head_dim = self._sizes
-        return np.zeros((layers, 2, heads, capacity, head_dim), np.float32)
-
-
-class Run:
-    """The decoder bound to one cache's buffers for `count` tokens and `rows` rows of logits."""
-
-    def __init__(
-        self, session: Any, manifest: Manifest, cache: OnnxCache, count: int, rows: int
-    ) -> None:
-        d = manifest.dims.decoder
-        self.session = session
-        self.ids = np.zeros(count, np.int64)
-        self.positions = np.zeros(count, np.int64)
-        self.media_index = np.zeros(count, np.int64)
-        self.logit_positions = np.arange(count - rows, count, dtype=np.int64)
-        self.past_len = np.zeros(1, np.int64)
-        self.logits = np.zeros((rows, d.vocab), np.float32)
-        self.new = np.zeros((d.layers, 2, d.heads, count, d.head_dim), np.float32)
-        self.media: Media | None = None
-        self._ramp = np.arange(count, dtype=np.int64)
-        self._binding = session.io_binding()
-        self._bind_all(cache)
-
-    def __call__(
-        self, start: int, ids: Sequence[int], media_index: Sequence[int], media: Media
-    ) -> Floats:
-        """Run from position `start`; logits (rows, vocab), valid until the next call."""
-        if media is not self.media:
-            self._bind_input("media_k", media.k)
-            self._bind_input("media_v", media.v)
-            self.media = media
-        self.ids[:] = ids
-        self.media_index[:] = media_index
-        np.add(self._ramp, start, out=self.positions)
-        self.past_len[0] = start
-        self.session.run_with_iobinding(self._binding)
-        return self.logits
-
-    def _bind_all(self, cache: OnnxCache) -> None:
-        self._bind_input("input_ids", self.ids)
-        self._bind_input("positions", self.positions)
-        self._bind_input("media_index", self.media_index)
-        self._bind_input("logit_positions", self.logit_positions)
-        self._bind_input("past_len", self.past_len)
-        self._bind_output("logits", self.logits)
-        for i in range(self.new.shape[0]):
-            for at, part in enumerate("kv"):
-                self._bind_input(f"past_{part}.{i}", cache.kv[i, at])
-                self._bind_output(f"new_{part}.{i}", self.new[i, at])
-
-    def _bind_input(self, name: str, array: NDArray[Any]) -> None:
-        # By address: the array belongs to the run, the cache or the medium, and outlives the call.
-        self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-
-    def _bind_output(self, name: str, array: NDArray[Any]) -> None:
-        self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
 
 class OnnxEngine:
@@ -305,7 +207,13 @@ class OnnxEngine:
         large = graph.data and (self._bundle.path / graph.data).stat().st_size > THREADING_BYTES
         self._threads[name] = threads or (_cores() if large else 1)
         options.intra_op_num_threads = self._threads[name]
-        return onnxruntime.InferenceSession(str(path), options, providers=provider)
+        try:
+            return onnxruntime.InferenceSession(str(path), options, providers=provider)
+        except Exception as error:  # its errors share no base of their own
+            raise BundleError(
+                f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__} "
+                f"({str(error).splitlines()[0]}); export the bundle again"
+            ) from error
 
 
 def _provider(name: str) -> tuple[Any, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,6 +146,15 @@ def test_what_does_not_fit_is_refused(tiny_bundle: TinyBundle) -> None:
         runner.encode(np.zeros((1, 3, 8, 8), np.float32))
     with pytest.raises(UserError, match="at most 4 frames"):
         runner.resample(runner.encode(np.zeros((5, 3, 16, 16), np.float32)))
+
+
+def test_a_graph_that_onnxruntime_does_not_take_is_one_sentence(
+    tiny_bundle: TinyBundle, tmp_path: Path
+) -> None:
+    bundle = Bundle.load(shutil.copytree(tiny_bundle("mpt", "int8"), tmp_path / "b"))
+    (bundle.path / "decoder.onnx").write_bytes((bundle.path / "decoder.onnx").read_bytes()[:999])
+    with pytest.raises(BundleError, match=r"decoder\.onnx cannot be loaded by onnxruntime 1\."):
+        open_engine(bundle)
 
 
 def test_an_unknown_or_missing_provider_is_a_sentence(tiny_bundle: TinyBundle) -> None:

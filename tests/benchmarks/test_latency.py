@@ -1,0 +1,76 @@
+"""The latency benchmark on a tiny bundle: every stage measured, bytes counted, JSON last."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import latency
+import numpy as np
+import pytest
+from bandwidth import read_bandwidth
+
+from otter_export.bundle_writer import Export
+from otter_export.sample import random_samples
+from otter_export.settings import Settings
+from otter_model.checkpoint import Checkpoint
+from otter_model.random_weights import RandomTensors
+from otter_model.tiny import tiny_config
+from otter_runtime.bundle import Bundle
+from otter_runtime.onnx_engine import OnnxEngine
+
+STAGES = {"preprocess", "encode", "resample", "prefill", "decode", "publish_to_receive"}
+LOOP = {"loop_decode_engine", "loop_decode_own"}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny, but with room for a byte tokenizer and a whole prompt."""
+    config = tiny_config("mpt").with_vocab(300)
+    config = replace(config, decoder=replace(config.decoder, max_positions=256))
+    samples = random_samples(config, 2, length=20)
+    export = Export(Checkpoint(config, RandomTensors(config)), "int8", samples, Settings())
+    return export.write(tmp_path_factory.mktemp("latency") / "bundle").path
+
+
+def test_every_stage_is_measured(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--bundle", str(bundle), "--seconds", "0.05", "--read-gb", "0.05"]
+    assert latency.main(words) == 0
+    *shown, last = capsys.readouterr().out.splitlines()
+    report = json.loads(last)
+    assert set(report["stages_ms"]) == STAGES | LOOP
+    for stage in report["stages_ms"].values():
+        assert 0 < stage["median_ms"] <= stage["p99_ms"]
+        assert stage["runs"] >= 5
+    assert report["decode_share_of_bandwidth"] > 0
+    assert any(line.startswith("decode ") for line in shown)
+
+
+def test_decode_reads_all_weights_but_the_table(bundle: Path) -> None:
+    loaded = Bundle.load(bundle)
+    engine = OnnxEngine(loaded, threads=1, provider="cpu")
+    cache = engine.new_cache()
+    empty = latency.decode_bytes(loaded, cache, 0)
+    stored = (bundle / "decoder.bin").stat().st_size
+    table = 300 * 48 * 2
+    inline = (bundle / "decoder.onnx").stat().st_size  # small vectors lie in the graph itself
+    assert stored - table - 4096 < empty < stored - table + inline
+    engine.prefill(cache, [1] * 10, [0] * 10, [])
+    held = latency.decode_bytes(loaded, cache, 0) - empty
+    assert held == 4 * 2 * 48 * 4 * 10  # layers, K and V, dim, float32, tokens
+    assert latency.decode_bytes(loaded, cache, 7) == empty + held + 7
+
+
+def test_summary_is_in_milliseconds() -> None:
+    assert latency.summary([0.001, 0.002, 0.003]) == {
+        "median_ms": 2.0,
+        "p99_ms": float(np.round(2.98, 4)),
+        "runs": 3,
+    }
+
+
+def test_bandwidth_is_of_this_world() -> None:
+    rate, how = read_bandwidth(threads=2, total_bytes=1 << 26)
+    assert 0.1 < rate < 10_000
+    assert how in ("max", "dot", "or")
