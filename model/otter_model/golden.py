@@ -114,7 +114,7 @@ def _answer(ids: Sequence[int], stop: int) -> list[int]:
 def _meta(path: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path} does not exist; give the folder of a golden case") from None
     return {key: meta[key] for key in ("perceiver", "xattn", "tokens") if key in meta}
 
