@@ -18,6 +18,7 @@ from otter_export.precision import Floats, Fp32
 from otter_export.settings import Settings
 from otter_export.weight_file import WeightFile
 from otter_model.checkpoint import Checkpoint
+from otter_model.errors import TooManyImages
 from otter_model.generate import Mode, unpadded
 from otter_model.golden import GoldenCase, Verdict
 from otter_runtime.bundle import MANIFEST, Bundle, write_manifest
@@ -79,6 +80,8 @@ class _Row:
         self.tokens = case.checkpoint.config.tokens
         self.ids = unpadded(case.input_ids[row].tolist(), case.attention_mask[row].tolist())
         self.index = media_index(self.ids, self.tokens.image)
+        if self.index[-1] > len(self.media):
+            raise TooManyImages(self.index[-1], len(self.media), row)
 
     def logits(self) -> Floats:
         """Of every token of the prompt (tokens, vocab)."""
