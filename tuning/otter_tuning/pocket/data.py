@@ -48,7 +48,7 @@ class Episodes:
         """Memory-map a folder that `main` wrote, joining its shards."""
         arrays: dict[str, Any] = {}
         for field in FIELDS:
-            shards = [
+            shards: list[Any] = [
                 np.load(path, mmap_mode="r") for path in sorted(folder.glob(f"*-{field}.npy"))
             ]
             arrays[field] = shards[0] if len(shards) == 1 else np.concatenate(shards)
