@@ -59,7 +59,8 @@ def shrink(image: NDArray[np.uint8], jpeg_quality: int | None = None) -> NDArray
     """A rendered frame as the preprocessing sees it: Pillow bicubic to 64 x 64."""
     if jpeg_quality is not None:
         _, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1].astype(np.uint8)
+        decoded: Any = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        image = decoded[..., ::-1]
     picture = Image.fromarray(np.ascontiguousarray(image))
     return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
