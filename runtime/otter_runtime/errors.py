@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - an error is named after what is wrong: TooManyImages, not TooManyImagesError.
 """What can go wrong on the device, as one tree; each message is expected, got, remedy.
 
 The root comes from `otter_robots.errors`, so that a robot and the device share it.
