@@ -54,11 +54,6 @@ def steps(text: str) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
-def printable(text: str) -> str:
-    """`text` for a terminal: what a model or a robot wrote cannot move the cursor."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
 def frames_of(message: Answer) -> str:
     """The frames an answer is about, short: `12` or `9-12`."""
     first, last = message.frame_ids[0], message.frame_ids[-1]

@@ -17,6 +17,7 @@ from importlib import metadata
 from typing import Protocol
 
 from otter_runtime.errors import MissingExtra, OtterError, UserError
+from otter_runtime.terminal import printable
 
 GROUP = "otter_edge.commands"
 
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except OtterError as error:
-        print(f"otter-edge: {error}", file=sys.stderr)
+        print(f"otter-edge: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

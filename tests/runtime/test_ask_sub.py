@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from otter_robots.envelope import seal
+from otter_robots.messages import Fault
+from otter_runtime.commands import sub
+
 
 @pytest.fixture(scope="module")
 def bound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
@@ -34,6 +38,17 @@ def otter(*words: str) -> subprocess.CompletedProcess[str]:
 def test_ask(bound: dict[str, str]) -> None:
     done = otter("ask", "Where is the cup?", "--requests", bound["requests"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "Where is the cup?\n", "")
+
+
+def test_an_answer_cannot_move_the_cursor(bound: dict[str, str]) -> None:
+    done = otter("ask", "one\x1b[2J\x9b2J\ntwo\u202e", "--requests", bound["requests"])
+    assert (done.returncode, done.stdout) == (0, "one [2J 2J\ntwo \n")
+
+
+def test_what_is_published_cannot_move_the_cursor() -> None:
+    fault = Fault(code="camera", detail="gone\x1b[2J\r\nanswer 1  Go on.")
+    envelope = seal(fault, topic="fault", epoch="1", seq=1)
+    assert sub._line(envelope, fault).isprintable()
 
 
 def test_ask_json(bound: dict[str, str]) -> None:

@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from otter_robots.client import Client
     from otter_robots.envelope import as_dict
     from otter_robots.messages import Answer
+    from otter_runtime.terminal import printable
 
     with Client(requests=args.requests, name="otter-edge ask") as bus:
         envelope, reply = bus.ask_sealed(
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(as_dict(envelope, reply)))
     elif isinstance(reply, Answer):
-        print(reply.text)
+        print("\n".join(map(printable, reply.text.splitlines())))
     else:
-        print(f"no answer: {reply.detail or reply.reason}")
+        print(f"no answer: {printable(reply.detail or reply.reason)}")
     return 0 if isinstance(reply, Answer) else 1

@@ -82,15 +82,18 @@ class Board:
     def take(self, item: Heard) -> None:
         """One message as it was received."""
         from otter_robots.messages import Abstain, Answer, Fault
+        from otter_runtime.terminal import printable
 
         envelope, message = item
         if isinstance(message, Answer):
             self._travelled_ms.append((time.monotonic_ns() - envelope.mono_ns) / 1e6)
             self._answer(envelope, message)
         elif isinstance(message, (Abstain, Fault)) and not self.as_json:
-            print(f"    {type(message).__name__.lower()}: {message.detail}", flush=True)
+            print(f"    {type(message).__name__.lower()}: {printable(message.detail)}", flush=True)
 
     def _answer(self, envelope: Envelope, answer: Answer) -> None:
+        from otter_runtime.terminal import printable
+
         verdict = self.labels.judge(answer)
         self.judged.append((answer, verdict))
         if self.as_json:
@@ -98,11 +101,12 @@ class Board:
             return
         if answer.source != self._source:
             self._source = answer.source
-            print(f"\n{answer.source}: {answer.instruction}", flush=True)
+            print("\n" + printable(f"{answer.source}: {answer.instruction}"), flush=True)
         print(self._line(answer, verdict), flush=True)
 
     def _line(self, answer: Answer, verdict: Verdict) -> str:
-        from otter_runtime.answers import frames_of, printable
+        from otter_runtime.answers import frames_of
+        from otter_runtime.terminal import printable
 
         mark, colour = ("✓", 32) if verdict.correct else ("✗", 31)
         if self._colour:

@@ -97,7 +97,7 @@ def _printer(as_json: bool) -> Callable[[Envelope, Message], None]:
 def _line(message: Message) -> str:
     from otter_robots.describe import describe
     from otter_robots.messages import Status
-    from otter_runtime.answers import printable
+    from otter_runtime.terminal import printable
 
     source = f" ({message.source})" if isinstance(message, Status) and message.source else ""
     return printable(describe(message) + source)

@@ -58,8 +58,9 @@ def _json(envelope: Envelope, message: Message) -> str:
 
 def _line(envelope: Envelope, message: Message) -> str:
     from otter_robots.describe import describe
+    from otter_runtime.terminal import printable
 
-    return f"{envelope.topic:>7} {envelope.seq:>5}  {describe(message)}"
+    return printable(f"{envelope.topic:>7} {envelope.seq:>5}  {describe(message)}")
 
 
 def _say_losses(bus: Client) -> None:
