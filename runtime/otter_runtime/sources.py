@@ -26,6 +26,7 @@ from otter_runtime.frame import Pixels
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
 FALLBACK_HZ = 25.0  # for files that do not say their rate, or say nonsense
 SANE_HZ = (0.1, 1000.0)
+HIGHEST_CAMERA = (1 << 31) - 1  # OpenCV counts cameras in a C int
 
 
 class Reader(Protocol):
@@ -51,24 +52,20 @@ class VideoFile:
         self.name = path.name
         self._capture = cv2.VideoCapture(str(path))
         # A file that opens and has no picture in it is no video either.
-        read, first = self._capture.read() if self._capture.isOpened() else (False, None)
-        if not read or first is None:
+        first = next(_pictures(self._capture), None) if self._capture.isOpened() else None
+        if first is None:
             self._capture.release()
             raise UserError(
                 f"{path} is not a video that OpenCV can read; give a video file, a folder of "
                 "images or a camera number"
             )
-        self._first: Pixels = _rgb(first)
+        self._first = first
         self.rate_hz = _sane(self._capture.get(cv2.CAP_PROP_FPS))
 
     def pictures(self) -> Iterator[Pixels]:
         """Every picture of the file."""
         yield self._first
-        while True:
-            read, picture = self._capture.read()
-            if not read:
-                return
-            yield _rgb(picture)
+        yield from _pictures(self._capture)
 
     def close(self) -> None:
         """Give the file back."""
@@ -106,6 +103,8 @@ class Camera:
 
     def __init__(self, address: int | str) -> None:
         self.name = f"camera {address}" if isinstance(address, int) else str(address)
+        if isinstance(address, int) and address > HIGHEST_CAMERA:
+            raise UserError(_no_camera(address))
         self._capture = cv2.VideoCapture(address)
         if not self._capture.isOpened():
             raise UserError(_no_camera(address))
@@ -115,11 +114,7 @@ class Camera:
 
     def pictures(self) -> Iterator[Pixels]:
         """Pictures as they come; ends when the camera stops giving any."""
-        while True:
-            read, picture = self._capture.read()
-            if not read:
-                return
-            yield _rgb(picture)
+        return _pictures(self._capture)
 
     def close(self) -> None:
         """Give the device back."""
@@ -143,6 +138,15 @@ class Spec:
         if self.live:
             return Camera(int(self.text) if self.text.isdecimal() else self.text)
         path = Path(self.text)
+        try:
+            return self._recorded(path)
+        except OSError as error:  # a name that is too long, a folder that is not ours to read
+            raise UserError(
+                f"{path} cannot be opened ({error.strerror}); give a video file, a folder of "
+                "images or a camera number"
+            ) from error
+
+    def _recorded(self, path: Path) -> Reader:
         if not path.exists():
             raise UserError(
                 f"there is no {path}; give a video file, a folder of images or a camera number"
@@ -174,8 +178,23 @@ def _rgb(bgr: object) -> Pixels:
     return np.ascontiguousarray(picture[:, :, 2::-1])
 
 
+def _pictures(capture: cv2.VideoCapture) -> Iterator[Pixels]:
+    """What `capture` gives, until it gives no more."""
+    while True:
+        try:
+            read, picture = capture.read()
+        except cv2.error:  # damage that the decoder does not get over
+            return
+        if not read:
+            return
+        yield _rgb(picture)
+
+
 def _read_image(path: Path) -> Pixels | None:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:  # a header that claims more pixels than OpenCV takes
+        return None
     return None if picture is None else _rgb(picture)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,15 +100,27 @@ def test_a_folder_of_images_plays_in_order_and_counts_damage(tmp_path: Path) -> 
         ("notes.txt", "not a video"),
         ("broken.mp4", "not a video"),
         ("empty", "no image"),
+        ("bomb.png", "no image"),
+        ("x" * 5000, "cannot be opened"),
         ("77", "no camera 77"),
+        ("9" * 30, "no camera 9"),
     ],
 )
 def test_what_is_no_source_is_said_in_a_sentence(tmp_path: Path, text: str, says: str) -> None:
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"x")), chunk(b"IEND", b"")]
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "broken.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + b"x" * 400)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=says):
         specs([text if text.isdecimal() else str(tmp_path / text)], 1.0)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    check = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + check
 
 
 def test_nothing_follows_a_live_source(video: Callable[..., Path]) -> None:
