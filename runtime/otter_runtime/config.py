@@ -14,7 +14,8 @@ import msgspec
 
 from otter_runtime.errors import UserError
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+# Wide, and finite: what is beyond is a slip of the finger, and no clock can count it.
+Positive = Annotated[float, msgspec.Meta(ge=1e-6, le=1e9)]
 Many = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -63,7 +64,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     fast: bool = False
     speed: Positive = 1.0
     folder_hz: Positive = 1.0
-    wait_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    wait_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
     deadline_ms: Positive = 30_000.0
     ttl_ms: Positive = 3000.0
     stale_ms: Positive = 2000.0
@@ -97,7 +98,7 @@ def _yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also: a date that is none
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not YAML ({reason}); correct it") from error
     if values is None:
@@ -122,8 +123,10 @@ def _check_names(values: dict[str, Any], kind: type[msgspec.Struct], path: str, 
 def _merged(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     merged = dict(values)
     for name, value in overrides.items():
+        inner = merged.get(name) or {}
         if isinstance(value, dict):
-            merged[name] = _merged(merged.get(name) or {}, value)
+            # What is no mapping stays as it is, so that its type is refused by name.
+            merged[name] = _merged(inner, value) if isinstance(inner, dict) else inner
         elif value is not None:
             merged[name] = value
     return merged

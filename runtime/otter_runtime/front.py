@@ -30,6 +30,10 @@ State = Literal["starting", "running", "ended"]
 Say = Callable[[Envelope, Message], None]
 
 
+def _nobody(envelope: Envelope, message: Message) -> None:
+    """Says nothing."""
+
+
 class Front:
     """One run, from `starting` to `ended`. `say` sees everything that is published."""
 
@@ -40,7 +44,7 @@ class Front:
         eye: Eye,
         brain: Brain,
         standing: Standing,
-        say: Say = lambda envelope, message: None,
+        say: Say = _nobody,
     ) -> None:
         self.config, self.bus, self.eye, self.brain = config, bus, eye, brain
         self.standing = standing
@@ -70,6 +74,10 @@ class Front:
             detail = "interrupted" if self._stop else "the source is played out"
         except OtterError as error:
             detail = str(error)
+            raise
+        except BrokenPipeError:
+            # Whoever `say` told has left; the bus still hears the last words.
+            detail, self._say = "the reader of its output left", _nobody
             raise
         finally:
             self.desk.abstain_all("ended", "the runtime ends")

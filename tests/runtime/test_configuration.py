@@ -48,13 +48,21 @@ def test_a_file_overrides_defaults_and_arguments_override_the_file(tmp_path: Pat
         ("interval_s: 0", "interval_s"),
         ("window: 4", "window"),
         ("window: {frames: 0}", "frames"),
+        ("bus: 3", r"Expected `object`, got `int` - at `\$.bus`"),
+        ("brain: [1]", r"Expected `object`, got `array` - at `\$.brain`"),
+        ("interval_s: .inf", "interval_s"),
+        ("window: {rate_hz: .inf}", "rate_hz"),
+        ("wait_s: .inf", "wait_s"),
+        ("speed: 1.0e-300", "speed"),
+        ("deadline_ms: .nan", "deadline_ms"),
+        ("source: 2001-99-99", "is not YAML"),
         ("- a list", "holds a list"),
         ("a: [unclosed", "is not YAML"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
-        read(written(tmp_path, text), {})
+        read(written(tmp_path, text), {"bus": {"folder": None}, "brain": {"threads": None}})
 
 
 def test_the_page_states_the_defaults() -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from otter_robots import endpoints
-from otter_robots.messages import Answer, Fault, Message, Status
+from otter_robots.envelope import Envelope
+from otter_robots.messages import Abstain, Answer, AnswerDelta, Fault, Message, Status
+from otter_robots.topics import Topic
 from otter_runtime.brain import LocalBrain
 from otter_runtime.bundle import Manifest
 from otter_runtime.bus import Bus
@@ -109,3 +111,30 @@ def test_a_lost_camera_is_a_fault_and_a_new_scene_when_it_is_back(
         source=f"file://{clip}",
         instruction="What next?",
     )
+
+
+def test_the_end_is_published_although_nobody_reads_the_output(
+    make: Make, published: list[Message], video: Callable[..., Path]
+) -> None:
+    front = make(specs([str(video())], 1.0), RunConfig(fast=True, instruction=["What next?"]))
+    on_the_bus: list[Message] = []
+    publish = front.bus.publish
+
+    def leave_at_the_first_delta(_: Envelope, message: Message) -> None:
+        published.append(message)
+        if isinstance(message, AnswerDelta):
+            raise BrokenPipeError
+
+    def note(topic: Topic, message: Message, blob: bytes = b"") -> Envelope:
+        on_the_bus.append(message)
+        return publish(topic, message, blob)
+
+    front._say = leave_at_the_first_delta
+    front.bus.publish = note  # type: ignore[method-assign]
+    with pytest.raises(BrokenPipeError):
+        front.run()
+    assert isinstance(published[-1], AnswerDelta)
+    abstain, ended = on_the_bus[-2:]
+    assert isinstance(abstain, Abstain)
+    assert isinstance(ended, Status)
+    assert (ended.state, ended.detail) == ("ended", "the reader of its output left")
