@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from otter_model.errors import ModelError
+from otter_runtime.errors import OtterError
 
 # fp32 on both sides; ONNX Runtime fuses and reorders more than PyTorch does.
 TOLERANCE = {"torch": 2e-5, "onnx": 1e-4}
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for case in options.cases:
         try:
             verdicts.append(dict(run_case(case)))
-        except ModelError as error:
+        except (ModelError, OtterError) as error:
             print(f"{case}: {error}", file=sys.stderr)
             unreadable += 1
             continue

@@ -40,6 +40,9 @@ class VisionGraph:
         """
         c, w, layers = self.config, self.w.at("embeddings"), Layers(b, Fp32())
         side, p = c.image_size // c.patch_size, c.patch_size
+        if side * p != c.image_size:  # pixels that fill no patch are not seen
+            ends = b.constant([side * p, side * p])
+            pixels = b.op("Slice", pixels, b.constant([0, 0]), ends, b.constant([2, 3]))
         cut = b.op("Reshape", pixels, b.constant([-1, 3, side, p, side, p]))
         cut = b.op("Transpose", cut, perm=[0, 2, 4, 1, 3, 5])
         cut = b.op("Reshape", cut, b.constant([-1, c.patches, 3 * p * p]))

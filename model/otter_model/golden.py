@@ -9,6 +9,7 @@ the other side of the comparison.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,18 +59,18 @@ class GoldenCase:
 
     @staticmethod
     def open(folder: str | Path) -> GoldenCase:
-        """Reads everything but the weights. Raises CheckpointError naming a missing file."""
+        """Reads everything but the weights. Raises CheckpointError naming what is missing."""
         path = Path(folder)
         meta = _meta(path / "meta.json")
-        inputs, outputs = _arrays(path / "inputs.npz"), _arrays(path / "outputs.npz")
-        ids = inputs["input_ids"]
+        inputs = _arrays(path / "inputs.npz", "vision_x", "input_ids")
+        ids = inputs["input_ids"].astype(np.int64)
         return GoldenCase(
             name=path.resolve().name,
             checkpoint=open_checkpoint(path, meta),
-            vision_x=inputs["vision_x"],
+            vision_x=inputs["vision_x"].astype(np.float32),
             input_ids=ids,
             attention_mask=inputs.get("attention_mask", np.ones_like(ids)),
-            outputs=outputs,
+            outputs=_arrays(path / "outputs.npz", "logits"),
         )
 
     @property
@@ -116,12 +117,20 @@ def _meta(path: Path) -> dict[str, Any]:
         meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path} does not exist; give the folder of a golden case") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}); fetch it again") from None
     return {key: meta[key] for key in ("perceiver", "xattn", "tokens") if key in meta}
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _arrays(path: Path, *needed: str) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        # Opened here: where it is no zip file, np.load would leave it open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            arrays = dict(file)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; give the folder of a golden case") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); fetch it again") from None
+    if missing := [name for name in needed if name not in arrays]:
+        raise CheckpointError(f"{path} lacks {missing[0]}; give the folder of a golden case")
+    return arrays
