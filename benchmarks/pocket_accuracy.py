@@ -40,6 +40,7 @@ from otter_tuning.pocket.questions import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT = ROOT / "tuning" / "pocket" / "checkpoint"
+MOST_PER_CLASS = 1000
 Report = Callable[[str], None]
 
 
@@ -49,10 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="its fp32 origin")
     parser.add_argument("--episodes", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0, help="which stretch of evaluation seeds")
-    parser.add_argument("--per-class", type=int, default=550, help="planning questions a class")
+    parser.add_argument("--per-class", type=int, help="planning questions a class (1.2 an episode)")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--json", action="store_true", help="only the JSON line")
     args = parser.parse_args(argv)
+    args.per_class = args.per_class or min(MOST_PER_CLASS, 6 * args.episodes // 5)
     try:
         row = measure(args, say=lambda line: print(line, file=sys.stderr, flush=True))
     except OtterError as error:
