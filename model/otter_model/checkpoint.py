@@ -1,58 +1,46 @@
-"""Checkpoints on disk: a folder with config.json and safetensors, one file or shards with an index.
+"""Checkpoints on disk: in each layout that people have them, read tensor by tensor.
 
-Tensors are read one at a time, when asked for: a full-size model need never be in memory as a
-whole.
+A Hugging Face Otter folder; the trained part of an Otter over such a folder; an OpenFlamingo over
+CLIP and a language model; LoRA over any of them. Tensors are read one at a time, when asked for: a
+full-size model need never be in memory as a whole.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from otter_model.config import OtterConfig
 from otter_model.errors import CheckpointError
+from otter_model.flamingo import open_flamingo
+from otter_model.lora import Lora
 from otter_model.otter import Otter
 from otter_model.published import published
 from otter_model.random_weights import RandomTensors
+from otter_model.tensors import Entries, Tensors, listed
+from otter_model.trained_part import lay_over
+from otter_model.weights import INDEX, WEIGHTS, open_weights, read_json
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+__all__ = [
+    "INDEX",
+    "WEIGHTS",
+    "Checkpoint",
+    "embedding_name",
+    "load",
+    "open_checkpoint",
+    "random_checkpoint",
+    "save",
+]
 
-# Buffers that older versions of transformers stored; they are recomputed, never read.
-_IGNORED = (".embeddings.position_ids", ".rotary_emb.inv_freq", ".attention.bias")
-# The reference keeps its layers twice under these names; the second copy is dropped.
-_DUPLICATES = ("lang_encoder.gated_cross_attn_layers.", "lang_encoder.old_decoder_blocks.")
 
-
-class TensorFiles(Mapping[str, Tensor]):
-    """Tensors of safetensors files by name, read from disk at each access, in the stored dtype."""
-
-    def __init__(self, file_of: Mapping[str, Path]) -> None:
-        self._file_of = {name: file_of[name] for name in sorted(file_of) if _wanted(name)}
-
-    def __getitem__(self, name: str) -> Tensor:
-        with _open(self._file_of[name]) as file:
-            tensor: Tensor = file.get_tensor(name)
-        return tensor
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape alone, without reading the data."""
-        with _open(self._file_of[name]) as file:
-            return tuple(file.get_slice(name).get_shape())
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._file_of)
-
-    def __len__(self) -> int:
-        return len(self._file_of)
+TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -78,32 +66,68 @@ class Checkpoint:
 
     def _tensor(self, name: str, shape: torch.Size) -> Tensor:
         tensor = self.tensors[name]
-        if tensor.shape != shape:
-            raise CheckpointError(
-                f"{name} should have shape {tuple(shape)} after config.json, "
-                f"but has {tuple(tensor.shape)}; config.json and weights do not belong together"
-            )
+        _check_shape(name, tuple(shape), tuple(tensor.shape))
         return tensor
 
 
-def open_checkpoint(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Checkpoint:
-    """Opens a folder of the Hugging Face Otter layout; reads config.json and names, no weights.
+def open_checkpoint(
+    path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    base: str | Path | None = None,
+    clip: str | Path | None = None,
+    language: str | Path | None = None,
+    lora: str | Path | None = None,
+) -> Checkpoint:
+    """Opens a checkpoint; reads configs, names and shapes, no weights.
+
+    `path` is a folder of the Hugging Face Otter layout; or a file with the trained part of an Otter
+    whose whole is the folder `base`; or an OpenFlamingo's checkpoint.pt, which takes `clip` (a
+    folder or file) and the folder `language`. `lora` is the folder of a peft adapter over any of
+    them.
 
     `overrides` is an `otter_edge` block for a config.json that has none. The number of embedding
     rows is taken from the weights (added tokens are often missing from the published configs).
-    Raises CheckpointError or ConfigError.
+    Raises CheckpointError or ConfigError, naming every tensor that is missing, unknown or
+    misshapen.
     """
-    folder = Path(path)
-    raw = _read_json(folder / "config.json")
+    source = Path(path)
+    if clip is not None and language is not None and base is None:
+        config, entries = open_flamingo(source, Path(clip), Path(language), overrides)
+        tokenizer = Path(language) / TOKENIZER
+    elif clip is None and language is None:
+        folder = source if base is None else Path(base)
+        config, entries = _open_otter(source, folder, overrides)
+        tokenizer = folder / TOKENIZER
+    else:
+        raise CheckpointError(
+            "an OpenFlamingo takes both its CLIP and its language model, and no base, but "
+            f"base={base}, clip={clip}, language={language}; give clip and language, or base alone"
+        )
+    if lora is not None:
+        entries = Lora.open(Path(lora)).merge(entries)
+    if (embedding := embedding_name(config)) in entries:
+        config = config.with_vocab(entries[embedding].shape[0])
+    _require_complete(config, entries)
+    return Checkpoint(config, Tensors(entries), tokenizer if tokenizer.is_file() else None)
+
+
+def _open_otter(
+    source: Path, folder: Path, overrides: Mapping[str, Any] | None
+) -> tuple[OtterConfig, Entries]:
+    """A whole Otter in `folder`, with the trained part `source` over it if that is another."""
+    if source == folder and source.is_file():
+        raise CheckpointError(
+            f"{source} is one file, so it can only be the trained part of a checkpoint; give the "
+            "folder that it was trained from as base, or an OpenFlamingo's clip and language"
+        )
+    raw = read_json(folder / "config.json")
     if overrides is not None:
         raw = {**raw, "otter_edge": {**raw.get("otter_edge", {}), **overrides}}
-    config = OtterConfig.from_dict(raw)
-    tensors = TensorFiles(_files(folder))
-    embedding = embedding_name(config)
-    if embedding in tensors:
-        config = config.with_vocab(tensors.shape(embedding)[0])
-    tokenizer = folder / "tokenizer.json"
-    return Checkpoint(config, tensors, tokenizer if tokenizer.is_file() else None)
+    config, entries = OtterConfig.from_dict(raw), open_weights(folder)
+    if source != folder:
+        entries = lay_over(entries, open_weights(source), source.name)
+    return config, entries
 
 
 def random_checkpoint(name: str, seed: int = 0) -> Checkpoint:
@@ -137,61 +161,31 @@ def embedding_name(config: OtterConfig) -> str:
     return "lang_encoder.transformer.wte.weight"
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Which file holds which tensor."""
-    index = folder / INDEX
-    if index.is_file():
-        weight_map: dict[str, str] = _read_json(index).get("weight_map", {})
-        return {name: _shard(folder, file) for name, file in weight_map.items()}
-    files = [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else []
-    if not files:
-        raise CheckpointError(
-            f"{folder} should hold {WEIGHTS} or {INDEX}, but has neither; "
-            "convert .bin or .pt weights to safetensors first"
-        )
-    return {name: path for path in files for name in _names(path)}
-
-
-def _shard(folder: Path, file: str) -> Path:
-    path = folder / file
-    if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-        raise CheckpointError(
-            f"{INDEX} names the shard {file!r}, which {folder} does not hold; fetch it"
-        )
-    return path
-
-
-def _names(path: Path) -> list[str]:
-    with _open(path) as file:
-        return list(file.keys())
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except (OSError, SafetensorError) as error:
-        message = f"{path} is not a readable safetensors file ({error}); fetch it again"
-        raise CheckpointError(message) from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; give the folder of a checkpoint") from None
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); fetch it again") from None
-    return value
-
-
-def _wanted(name: str) -> bool:
-    return not name.endswith(_IGNORED) and not name.startswith(_DUPLICATES)
+def _require_complete(config: OtterConfig, entries: Entries) -> None:
+    """Raises CheckpointError that names every tensor amiss."""
+    expected = RandomTensors(config)
+    _check_names(set(expected), set(entries))
+    for name in expected:
+        _check_shape(name, expected.shape(name), entries[name].shape)
+        if not entries[name].floating:
+            raise CheckpointError(
+                f"{name} should be floating-point, but holds integers; "
+                "give the checkpoint that was not quantized yet"
+            )
 
 
 def _check_names(expected: set[str], found: set[str]) -> None:
     for what, names in (("lacks", expected - found), ("has the unknown", found - expected)):
         if names:
             raise CheckpointError(
-                f"the checkpoint {what} tensor {min(names)!r} (and {len(names) - 1} more); "
+                f"the checkpoint {what} tensor {listed(names)}; "
                 "config.json and weights do not belong together"
             )
+
+
+def _check_shape(name: str, expected: tuple[int, ...], found: tuple[int, ...]) -> None:
+    if found != expected:
+        raise CheckpointError(
+            f"{name} should have shape {expected} after config.json, "
+            f"but has {found}; config.json and weights do not belong together"
+        )

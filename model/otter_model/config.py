@@ -98,6 +98,9 @@ class Tokens:
 
 NEOX_TOKENS = Tokens(image=50278, answer=50279, endofchunk=50277, pad=50280)
 LLAMA_TOKENS = Tokens(image=32001, answer=32002, endofchunk=32000, pad=32003, bos=1)
+# OpenFlamingo adds no <answer>: what Otter calls <answer> is its pad.
+FLAMINGO_NEOX_TOKENS = Tokens(image=50278, answer=None, endofchunk=50277, pad=50279)
+FLAMINGO_LLAMA_TOKENS = Tokens(image=32001, answer=None, endofchunk=32000, pad=32002, bos=1)
 
 
 @dataclass(frozen=True)
@@ -180,8 +183,28 @@ _MPT_LIKE: dict[Family, dict[str, int]] = {
 }
 
 
+# Language models that Otter or OpenFlamingo exist with, but this package has not.
+_UNSUPPORTED = {
+    "gptneox": "GPT-NeoX (OpenFlamingo-4B)",
+    "gpt_neox": "GPT-NeoX (OpenFlamingo-4B)",
+    "falcon": "Falcon",
+    "rwforcausallm": "Falcon",
+    "refinedweb": "Falcon",
+}
+
+
+def _refuse_unsupported(*names: Any) -> None:
+    for fragment, called in _UNSUPPORTED.items():
+        if any(fragment in str(name).lower() for name in names):
+            raise ConfigError(
+                f"the language model should be MPTForCausalLM, MosaicGPT or a LLaMA, but is "
+                f"{called}, which is not supported; choose another checkpoint"
+            )
+
+
 def _family(text: Json) -> Family:
     architecture = (text.get("architectures") or [""])[0]
+    _refuse_unsupported(architecture, text.get("model_type"))
     if architecture in ("MPTForCausalLM", "MptForCausalLM"):
         return "mpt"
     if architecture == "MosaicGPT":

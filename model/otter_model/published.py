@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from otter_model.config import (
+    FLAMINGO_NEOX_TOKENS,
     LLAMA_TOKENS,
     NEOX_TOKENS,
     DecoderConfig,
     OtterConfig,
     PerceiverConfig,
-    Tokens,
     VisionConfig,
 )
 from otter_model.errors import ConfigError
 
-# OpenFlamingo adds no <answer>: what Otter calls <answer> is its pad. It also trims the embedding
-# to the tokenizer's length, where Otter keeps MPT's 50432 rows (open_flamingo `factory.py`).
-_FLAMINGO_TOKENS = Tokens(image=50278, answer=None, endofchunk=50277, pad=50279)
+# OpenFlamingo trims the embedding to the tokenizer's length, where Otter keeps MPT's 50432 rows
+# (open_flamingo `factory.py`).
 _FLAMINGO_VOCAB = 50280
 
 
@@ -67,8 +66,12 @@ PUBLISHED: dict[str, OtterConfig] = {
         LLAMA_TOKENS,
         use_cache=True,
     ),
-    "openflamingo-3b": OtterConfig(_VISION, _PERCEIVER, _mpt_1b(_FLAMINGO_VOCAB), _FLAMINGO_TOKENS),
-    "openflamingo-9b": OtterConfig(_VISION, _PERCEIVER, _mpt_7b(_FLAMINGO_VOCAB), _FLAMINGO_TOKENS),
+    "openflamingo-3b": OtterConfig(
+        _VISION, _PERCEIVER, _mpt_1b(_FLAMINGO_VOCAB), FLAMINGO_NEOX_TOKENS
+    ),
+    "openflamingo-9b": OtterConfig(
+        _VISION, _PERCEIVER, _mpt_7b(_FLAMINGO_VOCAB), FLAMINGO_NEOX_TOKENS
+    ),
 }
 
 
