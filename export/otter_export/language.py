@@ -1,6 +1,6 @@
 """Where each decoder family keeps its weights, as one set of names for the graph to ask.
 
-MPT-7B style (`mpt`), MosaicGPT-1B style (`mpt1b`) and LLaMA (facts: otter-reference 1, 3).
+MPT-7B style (`mpt`), MosaicGPT-1B style (`mpt1b`) and LLaMA.
 """
 
 from __future__ import annotations

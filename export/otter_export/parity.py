@@ -52,7 +52,7 @@ class ReferenceEngine(OnnxEngine):
     """The device's engine, but a generated `<image>` may look past the media, as the reference's.
 
     No latent is then a token's own, and the graph's softmax over equal masks is uniform: what the
-    reference computes too (facts: otter-reference 1). A device refuses this.
+    reference computes too. A device refuses this.
     """
 
     def _check_images(self, seen: int, media: int) -> None:

@@ -1,7 +1,7 @@
 """The resampler graph: `features` (F, patches, dim) of one medium to its `media_k`, `media_v`.
 
 The perceiver, and behind it every gated layer's K and V projection: what the decoder needs of a
-medium is computed once (facts: otter-reference 1, 5.3).
+medium is computed once.
 """
 
 from __future__ import annotations

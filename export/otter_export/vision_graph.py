@@ -1,6 +1,6 @@
 """The vision graph: `pixels` (n, 3, H, W) to `features` (n, patches, dim).
 
-CLIP's vision transformer without CLS and without post_layernorm (facts: otter-reference 1).
+CLIP's vision transformer without CLS and without post_layernorm.
 """
 
 from __future__ import annotations

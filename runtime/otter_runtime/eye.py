@@ -5,6 +5,8 @@ It knows the gate and the sampling grid; it does not know what the frames are fo
 
 from __future__ import annotations
 
+import time
+
 from otter_runtime.drain import Drain
 from otter_runtime.frame import Frame, Stamp
 from otter_runtime.gate import Gate, Verdict
@@ -26,6 +28,7 @@ class Eye:
         self._verdict = Verdict.FINE
         self._stale_ns = stale_ms * 1e6
         self._sampler: Sampler | None = None
+        self._opened_ns = 0
 
     @property
     def opened(self) -> bool:
@@ -35,6 +38,7 @@ class Eye:
     def open(self, rate_hz: float) -> None:
         """Begin to read, `rate_hz` frames a second being wanted."""
         self._sampler = Sampler(rate_hz)
+        self._opened_ns = time.monotonic_ns()
         self.drain.start()
 
     def descriptors(self) -> list[int]:
@@ -58,9 +62,12 @@ class Eye:
             return "camera-lost", self.drain.trouble
         if self._verdict is not Verdict.FINE:
             return f"camera-{self._verdict.value}", _SENTENCE[self._verdict]
-        if self.drain.live and self.newest and now_ns - self.newest.mono_ns > self._stale_ns:
-            age_s = (now_ns - self.newest.mono_ns) / 1e9
-            return "camera-stale", f"the newest frame is {age_s:.1f} s old; check the camera"
+        if self.drain.live and self.opened:
+            # A camera that never gave a frame is as blind as one that stopped.
+            age_ns = now_ns - (self.newest.mono_ns if self.newest else self._opened_ns)
+            if age_ns > self._stale_ns:
+                what = f"no new frame for {age_ns / 1e9:.1f} s; check the camera"
+                return "camera-stale", what
         return None
 
     @property

@@ -1,7 +1,7 @@
 """A camera frame to the pixels the vision graph takes, as the reference's CLIPImageProcessor.
 
 RGB, Pillow bicubic (antialiased) to the shortest edge, centre crop, 1/255, mean and std; an
-all-black picture becomes zeros after normalisation (facts: otter-reference 1, Preprocess).
+all-black picture becomes zeros after normalisation.
 """
 
 from __future__ import annotations

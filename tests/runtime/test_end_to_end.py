@@ -152,11 +152,14 @@ def test_a_subscriber_hears_every_answer_in_order(
     assert [answer.text for answer in again.of(Answer)] == [answer.text for answer in answers]
 
 
-def test_an_interrupt_ends_cleanly_and_says_so(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_cleanly_and_says_so(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
     run = start("--source", str(noisy(tmp_path / "long.avi", 400)), "--instruction", PLAN)
     run.answer()
     brain = run.brain
-    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(number)
     assert run.end().detail == "interrupted"
     assert run.process.wait(LIMIT_S) == 0
     assert not brain.is_running()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 
+from otter_runtime.commands.seconds import seconds
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("question", help='for example "What should I do next?"')
     parser.add_argument(
-        "--timeout", type=float, default=30.0, metavar="S", help="seconds to wait (default: 30)"
+        "--timeout", type=seconds, default=30.0, metavar="S", help="seconds to wait (default: 30)"
     )
     parser.add_argument(
         "--deadline-ms", type=int, metavar="MS", help="ask for the answer within this time"

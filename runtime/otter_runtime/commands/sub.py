@@ -7,6 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from otter_runtime.commands.seconds import seconds
+
 if TYPE_CHECKING:
     from otter_robots.client import Client
     from otter_robots.envelope import Envelope
@@ -20,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=int, metavar="N", help="end after this many messages")
     parser.add_argument(
-        "--timeout", type=float, metavar="S", help="end after this many seconds of silence"
+        "--timeout", type=seconds, metavar="S", help="end after this many seconds of silence"
     )
     parser.add_argument(
         "--stream", metavar="ENDPOINT", help="the stream socket, as `otter-edge run` prints it"
