@@ -1,6 +1,6 @@
 """What a bundle says beyond its network: prompt, decoding, preprocessing, window, capacities.
 
-The defaults are those of the reference's demos (facts: otter-reference 1, 2); pocket overrides.
+The defaults are those of the reference's demos; pocket overrides.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ from otter_model.config import OtterConfig
 from otter_runtime.bundle import Decoding, Preprocess, PromptFormat, WindowDefaults
 
 DEMO_DECODING = Decoding(max_new_tokens=512, no_repeat_ngram=3)
+# OpenFlamingo has no <answer>; this is how its evaluation asks (open_flamingo `eval_model.py`).
+FLAMINGO_PROMPT = PromptFormat(
+    template="<image>Question:{question} Short answer:",
+    example="<image>Question:{question} Short answer:{answer}<|endofchunk|>",
+)
 CAPACITIES = (128, 256, 512, 1024, 2048)
 # Video demo: what the model must not go on with, as if it were the user.
 BAD_WORDS = ("User:", "GPT1:", "GFT:", "GPT:")

@@ -35,20 +35,21 @@ def open_flamingo(
 ) -> tuple[OtterConfig, Entries]:
     """Config and tensors of the three together; no weights are read.
 
-    `language` is the language model's folder with its config.json, `overrides` an `otter_edge`
-    block. Raises CheckpointError or ConfigError.
+    `language` is the language model's folder with its config.json; `overrides` goes over an
+    `otter_edge` block there. Raises CheckpointError or ConfigError.
     """
     vision, eyes = open_clip(clip)
     text = read_json(language / "config.json")
+    edge = {**(text.get("otter_edge") or {}), **(overrides or {})}
     trained = {_our_name(name): entry for name, entry in open_weights(checkpoint).items()}
     raw = {
         "text_config": text,
         "vision_config": vision,
         "cross_attn_every_n_layers": _every(checkpoint, trained),
-        "otter_edge": overrides,
+        "otter_edge": edge,
     }
     config = OtterConfig.from_dict(raw)
-    if not (overrides or {}).get("tokens"):
+    if not edge.get("tokens"):
         config = replace(config, tokens=flamingo_tokens(config))
     base = eyes | {_under_otter(name): entry for name, entry in open_weights(language).items()}
     # Its cached decoding sees the picture, unlike Otter's, whatever the language model's config is.

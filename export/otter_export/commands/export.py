@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +18,36 @@ if TYPE_CHECKING:
 
 ABOUT = "write a bundle (graphs, golden answers, hashes) from a checkpoint"
 RANDOM_SAMPLES = 2
+INPUTS = (
+    ("base", "FOLDER", "the whole Otter that the trained part belongs to"),
+    ("clip", "PATH", "CLIP ViT-L/14: folder or file, Hugging Face's names or open_clip's"),
+    ("language", "FOLDER", "the language model that the OpenFlamingo began from"),
+    ("lora", "FOLDER", "a LoRA adapter of peft, to be merged into the weights"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("checkpoint", nargs="?", type=Path, help="folder in Hugging Face's layout")
+    what.add_argument(
+        "checkpoint",
+        nargs="?",
+        type=Path,
+        help="an Otter's folder; or a file with the trained part of one (final_weights.pt, "
+        "checkpoint_N.pt; takes --base); or an OpenFlamingo's checkpoint.pt (takes --clip and "
+        "--language)",
+    )
     what.add_argument("--random", metavar="NAME", help="random weights, e.g. of otter-mpt1b")
+    under = parser.add_argument_group("what the checkpoint builds on")
+    for name, metavar, told in INPUTS:
+        under.add_argument(f"--{name}", type=Path, metavar=metavar, help=told)
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="tokenizer.json, where neither checkpoint nor --language has it; special tokens "
+        "that it lacks are added",
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
     parser.add_argument("--precision", choices=("fp32", "int8"), default="int8")
@@ -44,13 +69,14 @@ def run(args: argparse.Namespace) -> int:
     from otter_runtime.errors import UserError
 
     try:
-        checkpoint, source = _checkpoint(args)
-        settings = _settings(args, checkpoint)
-        samples = _samples(args, checkpoint, settings)
-        with Bar(quiet=args.json) as bar:
-            bundle = Export(
-                checkpoint, args.precision, samples, settings, source, bar, args.threads
-            ).write(args.out, args.overwrite)
+        with tempfile.TemporaryDirectory(prefix="otter-export-") as folder:
+            checkpoint, source = _checkpoint(args, Path(folder))
+            settings = _settings(args, checkpoint)
+            samples = _samples(args, checkpoint, settings)
+            with Bar(quiet=args.json) as bar:
+                bundle = Export(
+                    checkpoint, args.precision, samples, settings, source, bar, args.threads
+                ).write(args.out, args.overwrite)
     except ModelError as error:
         raise UserError(str(error)) from error
     size = sum((bundle.path / name).stat().st_size for name in bundle.manifest.files)
@@ -66,27 +92,33 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _checkpoint(args: argparse.Namespace) -> tuple[Checkpoint, dict[str, Any]]:
-    from otter_model import checkpoint as model
-    from otter_runtime.bundle import file_sha256, model_hash
+def _checkpoint(args: argparse.Namespace, folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """The checkpoint and what the manifest says of it; `folder` may take a completed tokenizer."""
+    from otter_export.source import Source
+    from otter_export.tokenizer_file import completed
+    from otter_model.checkpoint import random_checkpoint
+    from otter_runtime.errors import UserError
 
+    others = {name: getattr(args, name) for name, *_ in INPUTS if getattr(args, name) is not None}
     if args.random:
-        return model.random_checkpoint(args.random), {"random": args.random}
-    opened = model.open_checkpoint(args.checkpoint)
-    files = sorted(
-        path for path in args.checkpoint.iterdir() if path.suffix in (".json", ".safetensors")
-    )
-    hashes = {path.name: file_sha256(path) for path in files}
-    return opened, {"folder": args.checkpoint.resolve().name, "sha256": model_hash(hashes)}
+        if others:
+            raise UserError(f"--random takes no --{min(others)}; leave one of them out")
+        return random_checkpoint(args.random), {"random": args.random}
+    source = Source(args.checkpoint, others)
+    opened = source.open()
+    if (tokenizer := args.tokenizer or opened.tokenizer) is not None:
+        opened = replace(opened, tokenizer=completed(tokenizer, opened.config.tokens, folder))
+    return opened, source.describe()
 
 
 def _settings(args: argparse.Namespace, checkpoint: Checkpoint) -> Settings:
-    from otter_export.settings import Settings, bad_words
-    from otter_runtime.bundle import Decoding, WindowDefaults
+    from otter_export.settings import FLAMINGO_PROMPT, Settings, bad_words
+    from otter_runtime.bundle import Decoding, PromptFormat, WindowDefaults
 
     words = [] if checkpoint.tokenizer is None else bad_words(checkpoint.tokenizer)
     return Settings(
         name=args.name or args.out.name,
+        prompt=FLAMINGO_PROMPT if checkpoint.config.tokens.answer is None else PromptFormat(),
         decoding=Decoding(
             max_new_tokens=args.max_new_tokens,
             no_repeat_ngram=args.no_repeat_ngram,
