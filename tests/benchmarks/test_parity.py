@@ -92,7 +92,7 @@ def written(shape: Shape, family: Family, folder: Path) -> Path:
         input_ids=left_padded(rows),
         attention_mask=left_padded([[1] * len(row) for row in rows], 0),
     )
-    np.savez(folder / "outputs.npz", **outputs(otter, rows, pictures))  # type: ignore[arg-type]
+    np.savez(folder / "outputs.npz", **outputs(otter, rows, pictures))
     return folder
 
 
