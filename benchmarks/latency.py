@@ -30,6 +30,7 @@ from bandwidth import read_bandwidth
 from stages import LoopTimer, publish_to_receive
 
 from otter_runtime.bundle import Bundle
+from otter_runtime.errors import OtterError, UserError
 from otter_runtime.onnx_cache import OnnxCache
 from otter_runtime.onnx_engine import OnnxEngine, open_engine
 from otter_runtime.preprocess import Preprocessor
@@ -42,8 +43,16 @@ Spans = list[float]  # seconds
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print; the exit code."""
+    """Measure, print; the exit code, 2 where there is no such bundle or model."""
     options = _parser().parse_args(arguments)
+    try:
+        return _main(options)
+    except OtterError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _main(options: argparse.Namespace) -> int:
     export = _export(options) if options.random else {}
     bundle = Bundle.load(options.bundle or _pocket())
     bandwidth, reduction = read_bandwidth(options.threads or 2, int(options.read_gb * 1e9))
@@ -177,9 +186,9 @@ def _export(options: argparse.Namespace) -> dict[str, Any]:
     options.cache.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     words = ["export", "--random", options.random, "-o", str(options.bundle), "--json"]
-    subprocess.run(
-        [sys.executable, "-m", "otter_runtime.cli", *words], check=True, stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "otter_runtime", *words]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError(f"{options.random} could not be exported; above it says why")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     return {
         "export_s": round(time.monotonic() - begun, 1),

@@ -183,6 +183,8 @@ class Bundle:
                     f"{folder / name} does not match its sha256 in {MANIFEST}; "
                     "copy the bundle again or export it again"
                 )
+        if manifest.tokenizer is not None:
+            _check_listed(folder, manifest, manifest.tokenizer)
         for graph in (manifest.graphs.vision, manifest.graphs.resampler, manifest.graphs.decoder):
             _check_graph(folder, manifest, graph)
         return cls(folder, manifest)
@@ -203,7 +205,11 @@ class Bundle:
             from tokenizers import Tokenizer
         except ImportError as error:
             raise MissingExtra("tokenizers", "cpu") from error
-        return Tokenizer.from_file(str(self.path / self.manifest.tokenizer))
+        path = self.path / self.manifest.tokenizer
+        try:
+            return Tokenizer.from_file(str(path))
+        except Exception as error:  # it raises nothing more special
+            raise BundleError(f"{path} is not a tokenizer ({error}); export it again") from error
 
 
 def read_manifest(path: Path, verify: bool = True) -> Manifest:
@@ -282,10 +288,14 @@ def _inside(folder: Path, name: str) -> None:
         raise BundleError(f"{folder / name} is a link; a bundle holds plain files only")
 
 
+def _check_listed(folder: Path, manifest: Manifest, name: str) -> None:
+    if name not in manifest.files:
+        raise BundleError(f"{name} has no sha256 in {folder / MANIFEST}; export it again")
+
+
 def _check_graph(folder: Path, manifest: Manifest, graph: Graph) -> None:
     for name in (graph.file, *([graph.data] if graph.data else [])):
-        if name not in manifest.files:
-            raise BundleError(f"{name} has no sha256 in {folder / MANIFEST}; export it again")
+        _check_listed(folder, manifest, name)
     for name in external_files(folder / graph.file):
         if name != graph.data:
             raise BundleError(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from otter_runtime.bundle import Manifest
 from otter_runtime.clock import Clock
 from otter_runtime.engine import Engine, Floats
-from otter_runtime.errors import PromptError, PromptTooLong
+from otter_runtime.errors import EngineError, PromptError, PromptTooLong
 from otter_runtime.frame import Frame
 from otter_runtime.job import Job, Work
 from otter_runtime.prefix import Shelf
@@ -142,7 +142,8 @@ class StepLoop:
             return
         try:
             stage, units = self._do(job)
-        except PromptError as error:
+        except (PromptError, EngineError) as error:
+            # Of this ask alone: what the engine refuses for one prompt, it may take for the next.
             self._decline(job, "prompt", str(error))
             return
         self._clock.spend(stage, units)

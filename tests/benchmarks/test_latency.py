@@ -74,3 +74,14 @@ def test_bandwidth_is_of_this_world() -> None:
     rate, how = read_bandwidth(threads=2, total_bytes=1 << 26)
     assert 0.1 < rate < 10_000
     assert how in ("max", "dot", "or")
+
+
+@pytest.mark.parametrize("words", [["--bundle", "none"], ["--random", "otter-mtp1b"]])
+def test_what_is_not_there_is_a_sentence(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert latency.main([*words, "--cache", str(tmp_path)]) == 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    assert words[1] in captured.err

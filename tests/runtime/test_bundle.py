@@ -120,6 +120,21 @@ def test_a_bundle_without_tokenizer_says_so(copied: Path) -> None:
         Bundle.load(copied).tokenizer()
 
 
+def test_a_tokenizer_that_is_none_or_has_no_hash_is_refused(copied: Path) -> None:
+    manifest = read_manifest(copied / MANIFEST)
+    elsewhere = msgspec.structs.replace(manifest, tokenizer="../tokenizer.json")
+    write_manifest(copied / MANIFEST, elsewhere)
+    with pytest.raises(BundleError, match=r"tokenizer.json has no sha256"):
+        Bundle.load(copied)
+    (copied / "tokenizer.json").write_text("{}")
+    files = {**manifest.files, "tokenizer.json": ""}
+    named = msgspec.structs.replace(manifest, tokenizer="tokenizer.json", files=files)
+    write_manifest(copied / MANIFEST, named)
+    resealed(copied)
+    with pytest.raises(BundleError, match="is not a tokenizer"):
+        Bundle.load(copied).tokenizer()
+
+
 def test_external_data_is_found_in_subgraphs_too(tmp_path: Path) -> None:
     tensor = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location="EXTERNAL")
     tensor.external_data.add(key="location", value="deep.bin")

@@ -10,6 +10,7 @@ import pytest
 
 from otter_runtime.bundle import Manifest
 from otter_runtime.clock import VirtualClock
+from otter_runtime.errors import EngineError
 from otter_runtime.frame import Frame
 from otter_runtime.loop import StepLoop
 from otter_runtime.prefix import Held, Shelf, common
@@ -212,6 +213,22 @@ def test_what_cannot_be_asked_is_declined(loop: StepLoop, frame: Callable[..., F
     loop.drop("gone")
     reasons = {event.id: event.reason for event in drain(loop) if isinstance(event, Declined)}
     assert reasons == {"long": "prompt", "gone": "cancelled"}
+
+
+def test_what_the_engine_refuses_is_declined_and_the_next_is_answered(
+    loop: StepLoop, engine: Any, frame: Callable[..., Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise EngineError("token ids are 0 to 9, got 0 to 10")
+
+    loop.show(frame(0))
+    loop.ask(Ask(id="refused", text=QUESTION))
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "prefill", refuse)
+        (declined,) = [event for event in drain(loop) if isinstance(event, Declined)]
+    assert (declined.id, declined.reason) == ("refused", "prompt")
+    loop.ask(Ask(id="taken", text=QUESTION))
+    assert [event.id for event in drain(loop) if isinstance(event, Said)] == ["taken"]
 
 
 def test_the_same_schedule_gives_the_same_bytes_twice(
