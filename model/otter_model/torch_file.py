@@ -26,11 +26,9 @@ _WRAPPER = "model_state_dict"
 # What torch's DistributedDataParallel puts in front of every name.
 _PARALLEL = "module."
 _NAMED_OBJECT = re.compile(r"GLOBAL `?([\w.]+)")
-
-
 # How much is copied from one mapping before it is made anew: pages that were touched count as
 # resident memory while the mapping lives.
-_REMAP_BYTES = 1 << 30
+_REMAP_BYTES = 1 << 28
 
 
 def read_torch_file(path: Path) -> Entries:

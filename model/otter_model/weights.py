@@ -36,14 +36,6 @@ def open_weights(path: Path, names: Sequence[str] = MODEL_FILES) -> Entries:
     return {name: entry for name, entry in entries.items() if _wanted(name)}
 
 
-def weight_files(path: Path, names: Sequence[str] = MODEL_FILES) -> list[Path]:
-    """The files that `open_weights` reads, an index before its shards."""
-    first = _chosen(path, names) if path.is_dir() else path
-    if first.suffix != ".json":
-        return [first]
-    return [first, *sorted({_shard(first, file) for file in _weight_map(first).values()})]
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises CheckpointError naming the file."""
     try:

@@ -121,8 +121,7 @@ def llama(golden: Callable[[str], Any]) -> Any:
     return golden("llama-single-image")
 
 
-@pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("named", [whole, inner, alone])
+@pytest.mark.parametrize(("name", "named"), list(zip(TARGETS, (whole, inner, alone), strict=True)))
 def test_an_adapter_is_merged(
     name: str, named: Callable[[str], str], golden: Callable[[str], Any], adapted: Write
 ) -> None:
