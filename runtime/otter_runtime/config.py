@@ -82,13 +82,18 @@ def read(path: Path | None, overrides: dict[str, Any]) -> RunConfig:
     _check_names(values, RunConfig, str(path), "")
     merged = _merged(values, overrides)
     for name in ("source", "instruction"):
-        if isinstance(merged.get(name), (str, int)):
-            merged[name] = [str(merged[name])]
+        merged[name] = _texts(merged.get(name, []))
     try:
         return msgspec.convert(merged, RunConfig)
     except msgspec.ValidationError as error:
         where = str(path) if path else "the configuration"
         raise UserError(f"{where} cannot be used: {error}; correct that value") from error
+
+
+def _texts(value: object) -> object:
+    """A list of texts, where one text or a camera's number will do as well."""
+    values = value if isinstance(value, list) else [value]
+    return [str(one) if type(one) is int else one for one in values]
 
 
 def _yaml(path: Path) -> dict[str, Any]:

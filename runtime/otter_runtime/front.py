@@ -216,7 +216,8 @@ class Front:
         now_ns = time.monotonic_ns()
         if now_ns < self._beat_at_ns:
             return
-        self._beat_at_ns = now_ns + BEAT_NS
+        # On a grid: turns take time, and the rate is a promise.
+        self._beat_at_ns = now_ns + BEAT_NS - (now_ns - self._beat_at_ns) % BEAT_NS
         health = self.vitals.health(
             brain_alive=self.ready is not None,
             brain_restarts=self.brain.restarts,

@@ -35,6 +35,7 @@ def test_a_file_overrides_defaults_and_arguments_override_the_file(tmp_path: Pat
     assert (config.window.frames, config.window.rate_hz) == (8, None)
     assert (config.bus.folder, config.bus.stream) == ("/run/a", "ipc:///x/s")
     assert read(written(tmp_path, "source: 0\n"), {}).source == ["0"]
+    assert read(written(tmp_path, "source: [a.mp4, 0]\n"), {}).source == ["a.mp4", "0"]
     assert read(written(tmp_path, ""), {}) == RunConfig()
 
 
@@ -50,6 +51,8 @@ def test_a_file_overrides_defaults_and_arguments_override_the_file(tmp_path: Pat
         ("window: {frames: 0}", "frames"),
         ("bus: 3", r"Expected `object`, got `int` - at `\$.bus`"),
         ("brain: [1]", r"Expected `object`, got `array` - at `\$.brain`"),
+        ("source: {a: 1}", r"Expected `str`, got `object` - at `\$.source"),
+        ("source: [yes]", r"Expected `str`, got `bool` - at `\$.source"),
         ("interval_s: .inf", "interval_s"),
         ("window: {rate_hz: .inf}", "rate_hz"),
         ("wait_s: .inf", "wait_s"),

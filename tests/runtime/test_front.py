@@ -12,7 +12,7 @@ import pytest
 
 from otter_robots import endpoints
 from otter_robots.envelope import Envelope
-from otter_robots.messages import Abstain, Answer, AnswerDelta, Fault, Message, Status
+from otter_robots.messages import Abstain, Answer, AnswerDelta, Fault, Health, Message, Status
 from otter_robots.topics import Topic
 from otter_runtime.brain import LocalBrain
 from otter_runtime.bundle import Manifest
@@ -138,3 +138,16 @@ def test_the_end_is_published_although_nobody_reads_the_output(
     assert isinstance(abstain, Abstain)
     assert isinstance(ended, Status)
     assert (ended.state, ended.detail) == ("ended", "the reader of its output left")
+
+
+def test_the_heartbeat_keeps_its_rate(
+    make: Make, published: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = make([Spec("0")], RunConfig())
+    clock_ns = 10_300_000_000
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock_ns)
+    for _ in range(100):  # 5 s of turns of 50 ms
+        front._beat()
+        clock_ns += 50_000_000
+    beats = [message for message in published if isinstance(message, Health)]
+    assert len(beats) == 6  # at 10.3, 11, 12, 13, 14 and 15 s
