@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otter_robots.messages import Abstain, Answer, AnswerDelta, Fault, Health, Message, Status
+from otter_robots.messages import Abstain, Answer, AnswerDelta, Fault, Health, Lost, Message, Status
 
 
 def describe(message: Message) -> str:
@@ -17,6 +17,8 @@ def describe(message: Message) -> str:
         return f"{message.state} {message.detail}".rstrip()
     if isinstance(message, Fault):
         return f"{'over' if message.cleared else 'fault'} ({message.code}): {message.detail}"
+    if isinstance(message, Lost):
+        return f"{message.count} messages of {message.topic} are gone for good"
     if isinstance(message, Health):
         return _pulse(message)
     return repr(message)

@@ -20,6 +20,11 @@ Name = Annotated[str, Meta(max_length=64)]
 UserText = Annotated[str, Meta(min_length=1, max_length=4096)]
 Count = Annotated[int, Meta(ge=0)]
 Milliseconds = Annotated[float, Meta(ge=0)]
+# What a signed 64-bit integer holds: a database refuses more.
+Seq = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+
+# A page of history: a few milliseconds' work for the runtime.
+PAGE_MESSAGES = 256
 
 
 class Message(Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
@@ -99,7 +104,8 @@ class Health(Message, frozen=True, kw_only=True):
     """The heartbeat: published at the topic's rate whatever the camera and the model do.
 
     Counts are since the start. `frame_age_ms` is the age of the newest frame, None before the
-    first; `hostile` counts requests that were no message of ours.
+    first; `hostile` counts requests that were no message of ours. `missed` is what subscribers
+    said they missed, `recovered` what they were given from the journal, `lost` what was gone.
     """
 
     uptime_s: Annotated[float, Meta(ge=0)]
@@ -112,6 +118,9 @@ class Health(Message, frozen=True, kw_only=True):
     abstained: Count = 0
     late: Count = 0
     hostile: Count = 0
+    missed: Count = 0
+    recovered: Count = 0
+    lost: Count = 0
     journal_ok: bool = True
     rss_mib: Annotated[float, Meta(ge=0)] | None = None
 
@@ -154,24 +163,61 @@ class Cancel(Message, frozen=True, kw_only=True):
     question_id: Id
 
 
+class History(Message, frozen=True, kw_only=True):
+    """Asks for what was journalled of a topic after (`epoch`, `seq`), oldest first, as a Page.
+
+    An empty epoch asks from the oldest that is kept. `missed` is how many messages the asker
+    missed on the stream since it last asked; the runtime adds it up in Health.
+    """
+
+    topic: Name
+    epoch: Name = ""
+    seq: Seq = 0
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MESSAGES)] = PAGE_MESSAGES
+    missed: Count = 0
+
+
+class Snapshot(Message, frozen=True, kw_only=True):
+    """Asks for the latest message of every topic in this epoch, as a Page."""
+
+
 # What a runtime replies.
 
 
 class Ack(Message, frozen=True, kw_only=True):
-    """The runtime has the request; `ok` false means it refuses it, and `detail` says why."""
+    """The runtime has the request; `ok` false means it refuses it, and `detail` says why.
+
+    Where `retry_ms` is set, the same request is welcome after so many milliseconds.
+    """
 
     ok: bool = True
     detail: str = ""
+    retry_ms: Milliseconds | None = None
+
+
+class Page(Message, frozen=True, kw_only=True):
+    """`count` messages as they were published, each in two further parts: envelope, blob.
+
+    `more` says that there are later ones. In the place of messages that are gone stands one Lost,
+    with the epoch and seq of the last of them.
+    """
+
+    topic: Name = ""
+    count: Count
+    more: bool = False
 
 
 class Lost(Message, frozen=True, kw_only=True):
-    """So many messages of a topic are gone for good: they left the retention."""
+    """So many messages of a topic are gone for good.
+
+    They left the retention, or were published while the journal failed.
+    """
 
     topic: Name
     count: Count
 
 
-Request = Question | Instruct | Cancel
+Request = Question | Instruct | Cancel | History | Snapshot
 MESSAGES: tuple[type[Message], ...] = (
     Answer,
     AnswerDelta,
@@ -182,6 +228,9 @@ MESSAGES: tuple[type[Message], ...] = (
     Question,
     Instruct,
     Cancel,
+    History,
+    Snapshot,
     Ack,
+    Page,
     Lost,
 )

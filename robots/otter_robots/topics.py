@@ -19,9 +19,11 @@ from otter_robots.messages import (
     Cancel,
     Fault,
     Health,
+    History,
     Instruct,
     Message,
     Question,
+    Snapshot,
     Status,
 )
 
@@ -53,7 +55,7 @@ FAULT = Topic("fault", (Fault,), None, True, "what is wrong while the runtime ca
 TOPICS: dict[str, Topic] = {topic.name: topic for topic in (ANSWER, DELTA, STATUS, HEALTH, FAULT)}
 
 # What the requests socket accepts, and nothing else.
-REQUESTS: tuple[type[Message], ...] = (Question, Instruct, Cancel)
+REQUESTS: tuple[type[Message], ...] = (Question, Instruct, Cancel, History, Snapshot)
 
 
 def find(name: str) -> Topic:

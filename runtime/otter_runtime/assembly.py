@@ -70,7 +70,8 @@ def _bus(config: BusConfig) -> Bus:
     folder = Path(config.folder).absolute() if config.folder else None
     stream = config.stream or endpoints.stream_endpoint(folder)
     requests = config.requests or endpoints.requests_endpoint(folder)
-    return Bus(stream, requests, Journal((folder or _state_folder()) / JOURNAL))
+    path = (folder or _state_folder()) / JOURNAL
+    return Bus(stream, requests, Journal(path, config.keep_days, config.keep_mb))
 
 
 def _state_folder() -> Path:

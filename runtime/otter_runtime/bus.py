@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -20,8 +21,9 @@ import zmq
 from otter_robots import endpoints
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
 from otter_robots.errors import WireError
-from otter_robots.messages import Ack, Fault, Message
+from otter_robots.messages import Ack, Fault, History, Message, Snapshot
 from otter_robots.topics import FAULT, REQUESTS, TOPICS, Topic
+from otter_runtime.archive import Archive
 from otter_runtime.errors import AddressRefused, JournalError, PortInUse
 from otter_runtime.ipc import IpcLock
 from otter_runtime.journal import Journal
@@ -61,6 +63,7 @@ class Bus:
         self.hostile = 0
         self.undelivered = 0
         self.journal_ok = True
+        self.archive = Archive(journal)
         self._journal = journal
         self._seqs: Counter[str] = Counter()
         self._subscribed: set[bytes] = set()
@@ -147,6 +150,7 @@ class Bus:
 
     def _send(self, envelope: Envelope, blob: bytes) -> Envelope:
         self._xpub.send_multipart([TOPICS[envelope.topic].wire, pack(envelope), blob])
+        self.archive.published(envelope, blob)
         return envelope
 
     def _journal_failed(self, error: JournalError) -> None:
@@ -181,7 +185,8 @@ class Bus:
     def poll(self, timeout_ms: float) -> list[Request]:
         """Wait up to `timeout_ms` for requests; never raises for what a peer sends.
 
-        Every request given back was acknowledged to its peer already.
+        Every request given back was acknowledged to its peer already; what is about the past was
+        answered as well and is not given back.
         """
         ready = dict(self._poller.poll(int(timeout_ms)))
         if self._xpub in ready:
@@ -209,15 +214,26 @@ class Bus:
                 requests.append(_read(self._router.recv_multipart()))
             except WireError:
                 self.hostile += 1
-        for request in requests:
-            self.reply(request, Ack())
-        return requests
+        return [request for request in requests if not self._receive(request)]
 
-    def reply(self, request: Request, message: Message | Envelope) -> None:
+    def _receive(self, request: Request) -> bool:
+        """Acknowledge, or answer at once what is about the past; whether that is all."""
+        if isinstance(request.message, History):
+            self.reply(request, *self.archive.page(request.message, request.peer))
+        elif isinstance(request.message, Snapshot):
+            self.reply(request, *self.archive.snapshot(request.peer))
+        else:
+            self.reply(request, Ack())
+            return False
+        return True
+
+    def reply(
+        self, request: Request, message: Message | Envelope, parts: Iterable[bytes] = ()
+    ) -> None:
         """Send a message to the one that asked; counted in `undelivered` when it is gone.
 
         An envelope from `publish` goes out as it was published, so that the asker and the journal
-        name an answer by the same epoch and seq.
+        name an answer by the same epoch and seq. `parts` are a page's messages.
         """
         to = request.envelope.seq
         if isinstance(message, Envelope):
@@ -227,7 +243,7 @@ class Bus:
             seq = self._seqs[REPLY]
             envelope = seal(message, topic=REPLY, epoch=self.epoch, seq=seq, reply_to=to)
         try:
-            self._router.send_multipart([request.peer, pack(envelope)])
+            self._router.send_multipart([request.peer, pack(envelope), *parts])
         except zmq.ZMQError:
             self.undelivered += 1
 

@@ -223,6 +223,7 @@ class Front:
             brain_restarts=self.brain.restarts,
             dropped=self.eye.drain.dropped,
             hostile=self.bus.hostile,
+            archive=self.bus.archive,
             journal_ok=self.bus.journal_ok,
         )
         self._publish(HEALTH, health)

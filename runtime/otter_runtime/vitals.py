@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from otter_robots.messages import Health
+from otter_runtime.archive import Archive
 
 MIB = 1 << 20
 
@@ -34,6 +35,7 @@ class Vitals:
         brain_restarts: int,
         dropped: int,
         hostile: int,
+        archive: Archive,
         journal_ok: bool,
     ) -> Health:
         """The heartbeat's message, as of now; `dropped` frames never reached the front."""
@@ -49,6 +51,9 @@ class Vitals:
             abstained=self.abstained,
             late=self.late,
             hostile=hostile,
+            missed=archive.missed,
+            recovered=archive.recovered,
+            lost=archive.lost,
             journal_ok=journal_ok,
             rss_mib=_resident_mib(),
         )

@@ -2,9 +2,10 @@
 
     python bus_process.py STREAM REQUESTS JOURNAL [OPTIONS]
 
-It ticks every `--every-ms` with one answer and `--beats` heartbeats. `--die` kills the process by
-SIGKILL when the answer "fatal" is to be journalled, before or after it is on disk. `--file-limit`
-lets no file grow beyond so many bytes: a disk that fills up.
+It ticks every `--every-ms`, `--ticks` times, with one answer and `--beats` heartbeats. Its journal
+keeps `--keep-mb` and looks every `--prune-every` messages. `--die` kills its process by SIGKILL
+when the answer "fatal" is to be journalled, before or after it is on disk. `--file-limit` lets no
+file grow beyond so many bytes: a disk that fills up.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from otter_robots.envelope import Envelope
 from otter_robots.messages import Answer, Cancel, Health, Instruct, Question
 from otter_robots.topics import ANSWER, HEALTH
+from otter_runtime import journal as journal_module
 from otter_runtime.bus import Bus, Request
 from otter_runtime.journal import Journal
 
@@ -26,8 +28,8 @@ from otter_runtime.journal import Journal
 class MortalJournal(Journal):
     """Kills its process around the append of the answer "fatal"."""
 
-    def __init__(self, path: Path, die: str) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, die: str, keep_mb: float) -> None:
+        super().__init__(path, keep_mb=keep_mb)
         self.die = die
 
     def append(self, envelope: Envelope, blob: bytes = b"") -> None:
@@ -69,18 +71,26 @@ def main() -> None:
     parser.add_argument("journal", type=Path)
     parser.add_argument("--die", default="never")
     parser.add_argument("--file-limit", type=int)
+    parser.add_argument("--keep-mb", type=float, default=1000.0)
+    parser.add_argument("--prune-every", type=int, default=500)
+    parser.add_argument("--ticks", type=int, default=1 << 40)
     parser.add_argument("--every-ms", type=int, default=5)
     parser.add_argument("--beats", type=int, default=1)
     args = parser.parse_args()
+    journal_module.PRUNE_EVERY = args.prune_every
     if args.file_limit:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (args.file_limit, args.file_limit))
-    with Bus(args.stream, args.requests, MortalJournal(args.journal, args.die)) as bus:
+    with Bus(
+        args.stream, args.requests, MortalJournal(args.journal, args.die, args.keep_mb)
+    ) as bus:
         print(json.dumps({"stream": bus.stream, "requests": bus.requests}), flush=True)
         tick = 0
         while True:
             for request in bus.poll(args.every_ms):
                 reply(bus, request)
+            if tick == args.ticks:
+                continue
             tick += 1
             bus.publish(ANSWER, answer(f"tick {tick}"))
             for _ in range(args.beats):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from otter_robots.envelope import seal
+from otter_robots.errors import UserError
 from otter_robots.messages import Fault
 from otter_runtime.commands import sub
 
@@ -95,3 +96,19 @@ def test_sub_ends_when_its_reader_leaves(bound: dict[str, str]) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == ""
+
+
+def test_sub_since(bound: dict[str, str]) -> None:
+    sockets = ("--stream", bound["stream"], "--requests", bound["requests"])
+    words = ("sub", "--json", "--topic", "answer", *sockets, "--timeout", "10", "--count", "5")
+    first = [json.loads(line) for line in otter(*words, "--since", "oldest").stdout.splitlines()]
+    assert [row["seq"] for row in first] == [1, 2, 3, 4, 5]
+    place = f"{first[2]['epoch']}:{first[2]['seq']}"
+    again = [json.loads(line) for line in otter(*words, "--since", place).stdout.splitlines()]
+    assert [row["seq"] for row in again] == [4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("word", ["yesterday", "e:x", ":4", "e:99999999999999999999"])
+def test_a_place_that_is_none(word: str) -> None:
+    with pytest.raises(UserError, match="is no place; write oldest or EPOCH:SEQ"):
+        sub._place(word)

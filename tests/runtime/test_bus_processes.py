@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from otter_robots.client import Client
+from otter_robots.client import OLDEST, Client, Place
 from otter_robots.envelope import Envelope, unpack
 from otter_robots.errors import NoAnswer, NobodyListening
-from otter_robots.messages import Answer, Fault, Message
+from otter_robots.listener import Since
+from otter_robots.messages import Answer, Fault, Lost, Message
 from otter_robots.topics import ANSWER, FAULT, HEALTH
 from otter_runtime.journal import Journal
 
 SERVER = Path(__file__).with_name("bus_process.py")
+SUBSCRIBER = Path(__file__).with_name("subscriber_process.py")
 TCP = "tcp://127.0.0.1:*"
 
 
@@ -154,11 +158,14 @@ def test_a_dead_publisher_is_noticed(tmp_path: Path) -> None:
 
 def test_nobody_listening_is_said_and_the_question_is_not_kept(tmp_path: Path) -> None:
     requests = f"ipc://{tmp_path}/r"
-    with Client(f"ipc://{tmp_path}/s", requests) as bus, pytest.raises(NobodyListening, match="/r"):
-        bus.ask("too early", timeout_s=5)
-    with server(tmp_path) as running, client(running) as later:
-        later.subscribe([ANSWER])
-        assert all(m.text != "too early" for _, m in hear(later, 20) if isinstance(m, Answer))
+    with Client(f"ipc://{tmp_path}/s", requests) as bus:
+        with pytest.raises(NobodyListening, match="/r"):
+            bus.ask("too early", timeout_s=5)
+        with server(tmp_path):
+            bus.subscribe([ANSWER])
+            assert isinstance(bus.ask("in time", timeout_s=10), Answer)
+            texts = [m.text for _, m in hear(bus, 20) if isinstance(m, Answer)]
+            assert "too early" not in texts
 
 
 def test_a_silent_runtime_is_no_answer(tmp_path: Path) -> None:
@@ -168,7 +175,7 @@ def test_a_silent_runtime_is_no_answer(tmp_path: Path) -> None:
 
 def journalled(path: Path) -> list[tuple[Envelope, Message]]:
     journal = Journal(path)
-    rows = [unpack(envelope) for envelope, _ in journal.after("answer")]
+    rows = [unpack(row.envelope) for row in journal.after("answer") if row.envelope]
     journal.close()
     return rows
 
@@ -215,6 +222,151 @@ def test_a_full_disk_costs_the_record_and_not_the_answers(tmp_path: Path) -> Non
     assert [fault.cleared for fault in faults] == [i % 2 == 1 for i in range(len(faults))]
     kept = {envelope.seq for envelope, _ in journalled(running.journal)}
     assert {e.seq for e, m in heard if isinstance(m, Answer) and m.journalled} <= kept
+
+
+# History: late, stopped, restarted and crashed, and yet everything in order and once.
+
+
+def kept_places(running: Server) -> list[Place]:
+    return [Place(envelope.epoch, envelope.seq) for envelope, _ in journalled(running.journal)]
+
+
+def until_caught_up(bus: Client, heard: list[Place]) -> None:
+    """Read on until nothing new comes; no message twice, none lost."""
+    while (one := bus.receive(1.5)) is not None:
+        assert not isinstance(one[1], Lost)
+        heard.append(Place(one[0].epoch, one[0].seq))
+
+
+def test_a_late_subscriber_gets_everything_from_the_start(tmp_path: Path) -> None:
+    with server(tmp_path, "--every-ms", "0") as running, client(running) as early:
+        early.subscribe([ANSWER])
+        hear(early, 600)  # more than two pages
+        with client(running) as late:
+            places: list[Place] = []
+            for envelope, _ in late.messages([ANSWER, HEALTH], 10, since=OLDEST):
+                if envelope.topic == "answer":
+                    places.append(Place(envelope.epoch, envelope.seq))
+                if len(places) == 1500:
+                    break
+        running.kill()
+        assert places == kept_places(running)[:1500]
+        assert late.recovered["answer"] >= 600
+        assert late.lost == {"answer": 0}
+        assert late.places["answer"] == places[-1]
+
+
+def test_a_subscriber_goes_on_where_an_earlier_one_was(tmp_path: Path) -> None:
+    heard: list[Place] = []
+    since: Since = OLDEST
+    with server(tmp_path, "--every-ms", "1") as running:
+        for _ in range(4):
+            with client(running) as bus:
+                bus.messages([ANSWER], since=since)
+                heard += [Place(e.epoch, e.seq) for e, _ in hear(bus, 30)]
+                since = bus.places
+        running.kill()
+    assert heard == kept_places(running)[:120]
+
+
+def test_a_stopped_subscriber_recovers_and_holds_nobody_up(tmp_path: Path) -> None:
+    with server(tmp_path, "--every-ms", "1") as running, client(running) as quick:
+        quick.subscribe([ANSWER, HEALTH])
+        command = [sys.executable, str(SUBSCRIBER), running.stream, running.requests]
+        slow = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert slow.stdout
+        slow.stdout.readline()
+        hear(quick, 300)  # what came before
+        gaps = quick.gaps
+        slow.send_signal(signal.SIGSTOP)
+        until_s = time.monotonic() + 2.5  # the heartbeat's timeout is 0.9 s
+        while time.monotonic() < until_s:
+            hear(quick, 20)
+        slow.send_signal(signal.SIGCONT)
+        until_s = time.monotonic() + 1.5
+        while time.monotonic() < until_s:
+            hear(quick, 20)
+        assert quick.gaps == gaps
+        assert set(gaps) == {"answer", "health"}
+        running.kill()
+        out, _ = slow.communicate(timeout=20)
+    report = json.loads(out.splitlines()[-1])
+    kept = [[place.epoch, place.seq] for place in kept_places(running)]
+    assert report["lost"] == {"answer": 0}
+    assert report["recovered"]["answer"] > 0
+    assert report["heard"] == kept[: len(report["heard"])]
+    assert len(report["heard"]) > 100
+
+
+def test_kill_9_of_the_publisher_again_and_again(tmp_path: Path) -> None:
+    """Recovered = journalled, and nothing was received that was not journalled."""
+    heard: list[Place] = []
+    received: set[Place] = set()
+    bus = Client(f"ipc://{tmp_path}/s", f"ipc://{tmp_path}/r")
+    live = Client(f"ipc://{tmp_path}/s", f"ipc://{tmp_path}/r")
+    with bus, live:
+        bus.messages([ANSWER], since=OLDEST)
+        live.subscribe([ANSWER])
+        for round in range(6):
+            with server(tmp_path, "--every-ms", "0") as running:
+                heard += [Place(e.epoch, e.seq) for e, _ in hear(bus, 3 + 40 * round)]
+                running.kill()
+            while (one := live.receive(0.05)) is not None:
+                received.add(Place(one[0].epoch, one[0].seq))
+        with server(tmp_path, "--ticks", "0"):
+            until_caught_up(bus, heard)
+        assert bus.lost == {"answer": 0}
+    kept = kept_places(running)
+    assert len({place.epoch for place in kept}) >= 6
+    assert heard == kept
+    assert received <= set(kept)
+
+
+def test_what_left_the_retention_is_said_once(tmp_path: Path) -> None:
+    small = ("--every-ms", "0", "--keep-mb", "0.2", "--prune-every", "10")
+    with server(tmp_path, *small) as running, client(running) as bus:
+        bus.subscribe([ANSWER])
+        first = hear(bus, 1)[0][0]
+        while bus.receive(10)[0].seq < 1500:  # type: ignore[index]
+            pass
+        with client(running) as late:
+            late.messages([ANSWER], since=Place(first.epoch, first.seq))
+            heard = hear(late, 200)
+            (lost,) = [m for _, m in heard if isinstance(m, Lost)]
+            seqs = [e.seq for e, m in heard if not isinstance(m, Lost)]
+            assert heard[0][1] == lost
+            assert seqs == list(range(seqs[0], seqs[0] + 199))
+            assert lost.count == seqs[0] - first.seq - 1 > 500
+            assert late.lost == {"answer": lost.count}
+
+
+def test_the_snapshot_has_the_latest_of_each_topic(tmp_path: Path) -> None:
+    with server(tmp_path) as running, client(running) as bus:
+        bus.subscribe([ANSWER])
+        seq = hear(bus, 5)[-1][0].seq
+        latest = bus.snapshot()
+        assert set(latest) == {"answer", "health"}
+        assert latest["answer"][0].seq >= seq
+
+
+def test_a_disk_that_filled_up_is_a_loss_that_is_said(tmp_path: Path) -> None:
+    small = ("--file-limit", "200000", "--every-ms", "1")
+    with server(tmp_path, *small) as running, client(running) as bus:
+        bus.subscribe([ANSWER])
+        flags = [True]
+        while all(flags[-20:]):
+            flags += journalled_flags(hear(bus, 1))
+        hear(bus, 50)
+        with client(running) as late:
+            # What can be had is had; then the stream goes on, though it is not journalled.
+            heard = [(0, 0)]
+            for envelope, message in late.messages([ANSWER], 5, since=OLDEST):
+                count = message.count if isinstance(message, Lost) else 1
+                heard.append((envelope.seq, count))
+                if isinstance(message, Answer) and not message.journalled and len(heard) > 300:
+                    break
+    assert all(now[0] == before[0] + now[1] for before, now in itertools.pairwise(heard))
+    assert late.lost["answer"] > 0
 
 
 def journalled_flags(heard: list[tuple[Envelope, Message]]) -> list[bool]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from otter_runtime.commands.seconds import seconds
 
 if TYPE_CHECKING:
-    from otter_robots.client import Client
+    from otter_robots.client import Client, Place
     from otter_robots.envelope import Envelope
     from otter_robots.messages import Message
 
@@ -25,8 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout", type=seconds, metavar="S", help="end after this many seconds of silence"
     )
     parser.add_argument(
+        "--since",
+        metavar="PLACE",
+        help="journalled topics without holes: everything kept (`oldest`), or what came after "
+        "EPOCH:SEQ of one --topic",
+    )
+    parser.add_argument(
         "--stream", metavar="ENDPOINT", help="the stream socket, as `otter-edge run` prints it"
     )
+    parser.add_argument("--requests", metavar="ENDPOINT", help="the requests socket, for --since")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
@@ -37,9 +44,10 @@ def run(args: argparse.Namespace) -> int:
     from otter_robots.errors import UserError
 
     chosen = [topics.find(name) for name in args.topic] if args.topic else None
-    with Client(stream=args.stream, name="otter-edge sub") as bus:
+    since = _place(args.since) if args.since else None
+    with Client(args.stream, args.requests, name="otter-edge sub") as bus:
         printed = 0
-        for envelope, message in bus.messages(chosen, args.timeout):
+        for envelope, message in bus.messages(chosen, args.timeout, since=since):
             print(_json(envelope, message) if args.json else _line(envelope, message), flush=True)
             printed += 1
             if printed == args.count:
@@ -50,6 +58,18 @@ def run(args: argparse.Namespace) -> int:
             f"heard {printed} of {args.count} messages before {args.timeout:g} s of silence"
         )
     return 0
+
+
+def _place(word: str) -> Place:
+    from otter_robots.client import OLDEST, Place
+    from otter_robots.errors import UserError
+
+    epoch, _, seq = word.rpartition(":")
+    if word == "oldest":
+        return OLDEST
+    if epoch and seq.isdecimal() and int(seq) < 1 << 63:
+        return Place(epoch, int(seq))
+    raise UserError(f"{word!r} is no place; write oldest or EPOCH:SEQ, as --json prints them")
 
 
 def _json(envelope: Envelope, message: Message) -> str:
@@ -67,5 +87,10 @@ def _line(envelope: Envelope, message: Message) -> str:
 
 def _say_losses(bus: Client) -> None:
     lost = {topic: count for topic, count in bus.gaps.items() if count}
-    if lost or bus.hostile:
-        print(f"otter-edge: missed {lost or 'nothing'}, refused {bus.hostile}", file=sys.stderr)
+    gone = {topic: count for topic, count in bus.lost.items() if count}
+    if lost or gone or bus.hostile:
+        print(
+            f"otter-edge: missed {lost or 'nothing'}, recovered {sum(bus.recovered.values())}, "
+            f"gone for good {gone or 'nothing'}, refused {bus.hostile}",
+            file=sys.stderr,
+        )
