@@ -152,5 +152,5 @@ def test_a_message_on_the_wire_is_what_other_languages_expect() -> None:
         "ttl_ms": None,
         "origin": "live",
         "reply_to": None,
-        "body": {"type": "Ack", "ok": True, "detail": ""},
+        "body": {"type": "Ack", "ok": True, "detail": "", "retry_ms": None},
     }
