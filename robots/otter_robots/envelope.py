@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from otter_robots.errors import WireError
-from otter_robots.messages import MESSAGES, Count, Message, Name
+from otter_robots.messages import MESSAGES, Count, Message, Name, Seq
 
 VERSION = 1
 # libzmq's own default is no limit at all; a message above this is dropped before it is read.
@@ -38,12 +38,12 @@ class Envelope(Struct, frozen=True, kw_only=True):
     version: Count
     topic: Name
     epoch: Name
-    seq: Count
+    seq: Seq
     mono_ns: int
     wall_ns: int
     ttl_ms: Annotated[float, Meta(ge=0)] | None = None
     origin: Literal["live", "replay"] = "live"
-    reply_to: Count | None = None
+    reply_to: Seq | None = None
     body: Raw
 
 

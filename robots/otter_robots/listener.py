@@ -12,13 +12,15 @@ from collections.abc import Iterable, Mapping
 
 from otter_robots.envelope import Envelope, unpack
 from otter_robots.errors import UserError, WireError
-from otter_robots.messages import Ack, History, Lost, Message, Page
+from otter_robots.messages import MOST, Ack, History, Lost, Message, Page
 from otter_robots.recovery import OLDEST, Item, Place, Recovery
 from otter_robots.sequence import Sequence
 from otter_robots.topics import TOPICS, Topic
 
 # A page that did not come within this is asked for again.
 PAGE_TIMEOUT_S = 1.0
+# Where nobody is connected to be asked, e.g. right after the start.
+CONNECT_S = 0.1
 # On a silent topic the last messages may be missing without a gap to show it.
 IDLE_S = 1.0
 
@@ -91,9 +93,10 @@ class Listener:
 
     def asked(self, history: History, seq: int | None, now_s: float) -> None:
         """It was asked for as request `seq`, or nobody is there to be asked (None)."""
-        self._ask_at_s[history.topic] = now_s + PAGE_TIMEOUT_S
         if seq is None:
+            self._ask_at_s[history.topic] = now_s + CONNECT_S
             return
+        self._ask_at_s[history.topic] = now_s + PAGE_TIMEOUT_S
         self._told[history.topic] = self._told.get(history.topic, 0) + history.missed
         self._asked = {s: name for s, name in self._asked.items() if name != history.topic}
         self._asked[seq] = history.topic
@@ -133,7 +136,7 @@ class Listener:
         place = self.recoveries[name].place or OLDEST
         sequence = self.sequences.get(name)
         missed = (sequence.lost if sequence else 0) - self._told.get(name, 0)
-        return History(topic=name, epoch=place.epoch, seq=place.seq, missed=missed)
+        return History(topic=name, epoch=place.epoch, seq=place.seq, missed=min(missed, MOST))
 
 
 def _places(topics: list[Topic], since: Since) -> dict[str, Place | None]:

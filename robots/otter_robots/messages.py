@@ -20,8 +20,9 @@ Name = Annotated[str, Meta(max_length=64)]
 UserText = Annotated[str, Meta(min_length=1, max_length=4096)]
 Count = Annotated[int, Meta(ge=0)]
 Milliseconds = Annotated[float, Meta(ge=0)]
-# What a signed 64-bit integer holds: a database refuses more.
-Seq = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+# What a signed 64-bit integer holds: a database refuses more, and a sum of more cannot be packed.
+MOST = (1 << 63) - 1
+Seq = Annotated[int, Meta(ge=0, le=MOST)]
 
 # A page of history: a few milliseconds' work for the runtime.
 PAGE_MESSAGES = 256
@@ -174,7 +175,7 @@ class History(Message, frozen=True, kw_only=True):
     epoch: Name = ""
     seq: Seq = 0
     limit: Annotated[int, Meta(ge=1, le=PAGE_MESSAGES)] = PAGE_MESSAGES
-    missed: Count = 0
+    missed: Seq = 0
 
 
 class Snapshot(Message, frozen=True, kw_only=True):

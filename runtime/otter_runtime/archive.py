@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from otter_robots.envelope import Envelope, pack, seal
-from otter_robots.messages import Ack, History, Lost, Page
+from otter_robots.messages import MOST, Ack, History, Lost, Page
 from otter_robots.topics import TOPICS
 from otter_runtime.errors import JournalError
 from otter_runtime.journal import Journal, Row
@@ -53,7 +53,7 @@ class Archive:
 
     def page(self, asked: History, peer: bytes) -> tuple[Page | Ack, Parts]:
         """What was journalled after the place asked for, with Lost where something is gone."""
-        self.missed += asked.missed
+        self.missed = min(self.missed + asked.missed, MOST)
         refusal = self._unknown(asked.topic) or self._refusal(peer)
         if refusal:
             return refusal, []
@@ -68,7 +68,7 @@ class Archive:
         kept = size = 0
         for one, other in _with_losses(asked, rows):
             if isinstance(one, int):
-                self.lost += one
+                self.lost = min(self.lost + one, MOST)
                 parts += [other, b""]
                 continue
             size += len(one) + len(other)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from otter_robots.envelope import seal, unpack
-from otter_robots.messages import Ack, Fault, History, Lost, Page
+from otter_robots.envelope import pack, seal, unpack
+from otter_robots.messages import MOST, Ack, Fault, Health, History, Lost, Page
 from otter_runtime import archive as archive_module
 from otter_runtime.archive import Archive
 from otter_runtime.journal import Journal
@@ -128,6 +128,15 @@ def test_one_asker_cannot_take_it_all(journal: Journal) -> None:
     many = [archive.snapshot(b"%d" % peer)[0] for peer in range(1000)]
     assert isinstance(many[-1], Ack)
     assert len(archive._paces) <= archive_module.PEERS
+
+
+def test_no_count_outgrows_the_heartbeat(journal: Journal) -> None:
+    archive = Archive(journal)
+    fill(journal, "a", 1, MOST)
+    for _ in range(3):
+        archive.page(History(topic="fault", epoch="a", seq=1, missed=MOST), b"me")
+    heartbeat = Health(uptime_s=1, missed=archive.missed, lost=archive.lost)
+    assert unpack(pack(seal(heartbeat, topic="health", epoch="a", seq=1)))[1] == heartbeat
 
 
 def test_a_pace_saves_up_its_burst_and_no_more() -> None:
