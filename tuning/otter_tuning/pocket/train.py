@@ -41,8 +41,8 @@ TABLES = ("embedding", "wte", "latents", "frame_embs", "queries")
 class Recipe:
     """What a run is made of; the defaults made the shipped checkpoint."""
 
-    steps: int = 1500
-    looking_steps: int = 600  # the first stage, without the language model
+    steps: int = 1400
+    looking_steps: int = 550  # the first stage, without the language model
     decay_steps: int = 750  # the last part of the run
     warmup_steps: int = 50
     chunks: int = 24  # of 7 frames, 4 windows each, a step
