@@ -1,6 +1,6 @@
 """A sheet of frames with the answers given about them, for a README.
 
-It knows pictures and judged answers; which of them it shows depends on their number alone.
+It knows pictures and judged answers; it shows the first of each wording, right or wrong.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ INK, GREEN, RED, PAPER = "#1f2933", "#1a7f37", "#cf222e", "#ffffff"
 
 
 def save(path: Path, folder: Path, judged: Sequence[tuple[Answer, Verdict]]) -> None:
-    """Draw answers at even distances of the run onto one PNG; UserError where it cannot be."""
-    cells = COLUMNS * ROWS
-    shown = [judged[i * len(judged) // cells] for i in range(min(cells, len(judged)))]
+    """Draw the first answer of each wording onto one PNG; UserError where it cannot be."""
+    first: dict[str, tuple[Answer, Verdict]] = {}
+    for answer, verdict in judged:
+        first.setdefault(answer.text, (answer, verdict))
+    shown = list(first.values())[: COLUMNS * ROWS]
     pitch_x, pitch_y = SIDE + MARGIN, SIDE + CAPTION + MARGIN
     size = (COLUMNS * pitch_x + MARGIN, ROWS * pitch_y + MARGIN)
     sheet = Image.new("RGB", size, PAPER)

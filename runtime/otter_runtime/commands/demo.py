@@ -37,9 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play the clips and judge what comes; 1 where less than 90 % is right."""
+    import signal
+
     from otter_runtime.labels import Labels
     from otter_runtime.stage import heard
 
+    # As Ctrl-C: the run that was started is ended too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     labels = Labels.load(args.clip)
     board = Board(labels, args.json)
     for item in heard(_command(args, labels)):

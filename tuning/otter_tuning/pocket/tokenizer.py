@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from otter_tuning.pocket.questions import corpus
 
-# The order is the published checkpoints' (facts: 50277-50280 in MPT, 32000-32003 in LLaMA).
+# The order is the published checkpoints' (50277-50280 in MPT, 32000-32003 in LLaMA).
 SPECIAL_TOKENS = ("<|endofchunk|>", "<image>", "<answer>", "<PAD>")
 VOCABULARY = 512
 
