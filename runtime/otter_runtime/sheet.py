@@ -17,7 +17,7 @@ from otter_runtime.frame import Pixels
 from otter_runtime.labels import Verdict
 from otter_runtime.sources import VideoFile
 
-COLUMNS, ROWS = 4, 2
+COLUMNS, ROWS = 4, 3
 SIDE, CAPTION, MARGIN = 256, 92, 12
 INK, GREEN, RED, PAPER = "#1f2933", "#1a7f37", "#cf222e", "#ffffff"
 
