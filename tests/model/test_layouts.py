@@ -180,7 +180,7 @@ def test_weights_are_not_read_on_opening(llama: Any, tmp_path: Path) -> None:
 def test_a_shard_and_its_index_must_agree(llama: Any, tmp_path: Path) -> None:
     llama.write_config(shards(llama.state, tmp_path))
     first = tmp_path / "pytorch_model-00001-of-00003.bin"
-    torch.save({**torch.load(first), "stray": torch.ones(1)}, first)
+    torch.save({**torch.load(first, weights_only=True), "stray": torch.ones(1)}, first)
     with pytest.raises(CheckpointError, match=r"00001-of-00003\.bin has besides 'stray'"):
         open_checkpoint(tmp_path)
     torch.save({}, first)
@@ -327,7 +327,7 @@ def test_other_language_models_are_refused_by_name(family: str, llama: Any, thre
 def test_what_clip_has_not_is_named(llama: Any, three: Any) -> None:
     paths = three(llama, clip_hugging_face)
     weights = paths["clip"] / "pytorch_model.bin"
-    torch.save({**torch.load(weights), "vision_modal.x": torch.ones(1)}, weights)
+    torch.save({**torch.load(weights, weights_only=True), "vision_modal.x": torch.ones(1)}, weights)
     with pytest.raises(CheckpointError, match=r"has 'vision_modal\.x', which CLIP has not"):
         open_checkpoint(**paths, overrides=llama.edge)
 
@@ -342,7 +342,7 @@ def test_clip_without_quick_gelu_is_refused(llama: Any, three: Any) -> None:
 @pytest.mark.parametrize("missing", ["perceiver.layers.1.1.3.weight", "perceiver.norm.bias"])
 def test_what_an_openflamingo_lacks_is_named(missing: str, llama: Any, three: Any) -> None:
     paths = three(llama)
-    state = torch.load(paths["path"])
+    state = torch.load(paths["path"], weights_only=True)
     del state[missing]
     torch.save(state, paths["path"])
     ours = missing.replace(".1.1.3", ".1.feed_forward.3")
