@@ -12,17 +12,13 @@ import pytest
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_the_run_ends_with_the_demo(told: signal.Signals) -> None:
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "otter_runtime", "demo", "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert demo.stdout is not None
-    assert '"answer"' in demo.stdout.readline()
-    children = psutil.Process(demo.pid).children(recursive=True)
-    assert len(children) >= 2  # front and brain
-    demo.send_signal(told)
-    assert demo.wait(20) == 130
-    demo.stdout.close()
+    command = [sys.executable, "-m", "otter_runtime", "demo", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert '"answer"' in demo.stdout.readline()
+        children = psutil.Process(demo.pid).children(recursive=True)
+        assert len(children) >= 2  # front and brain
+        demo.send_signal(told)
+        assert demo.wait(20) == 130
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []

@@ -42,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
     from otter_runtime.labels import Labels
     from otter_runtime.stage import heard
 
-    # As Ctrl-C: the run that was started is ended too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both end the run that was started too; a shell's background job ignores SIGINT otherwise.
+    for told in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told, signal.default_int_handler)
     labels = Labels.load(args.clip)
     board = Board(labels, args.json)
     for item in heard(_command(args, labels)):
