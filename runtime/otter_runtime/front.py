@@ -17,7 +17,7 @@ from otter_runtime.brain import Brain
 from otter_runtime.bus import Bus
 from otter_runtime.config import RunConfig
 from otter_runtime.desk import Desk
-from otter_runtime.errors import OtterError, UserError
+from otter_runtime.errors import EngineError, OtterError, UserError
 from otter_runtime.eye import Eye
 from otter_runtime.standing import Standing
 from otter_runtime.vitals import Vitals
@@ -25,6 +25,7 @@ from otter_runtime.wire import Declined, Died, Event, Failed, Piece, Ready, Said
 
 TURN_MS = 50  # how long a turn waits for something to happen
 BEAT_NS = 1_000_000_000
+FIRST_TRIES = 3  # a brain that did not come up in so many starts will not
 
 State = Literal["starting", "running", "ended"]
 Say = Callable[[Envelope, Message], None]
@@ -59,12 +60,14 @@ class Front:
         self._wait_until_ns = 0
         self._watched: set[int] = set()
         self._down = False  # there was a brain, and it died
+        self._stillborn = 0
         self._stop = False
 
     def run(self) -> None:
         """Turn until the source is played out or `stop`; says how it ended, whatever ends it.
 
-        Raises UserError where the brain can never come up, e.g. for a corrupt bundle.
+        Raises UserError where the brain can never come up, e.g. for a corrupt bundle, and
+        EngineError where the first ones all died before they came up.
         """
         detail = "failed"
         self._publish(STATUS, self._status("starting"))
@@ -205,6 +208,13 @@ class Front:
         self._publish(FAULT, Fault(code="brain", detail=failed.detail))
 
     def _died(self, died: Died) -> None:
+        if self.ready is None and not self.eye.opened:
+            self._stillborn += 1
+            if self._stillborn == FIRST_TRIES:
+                raise EngineError(
+                    f"no brain came up in {FIRST_TRIES} tries ({died.detail}); check the bundle "
+                    "with `otter-edge verify`, and that it fits into memory"
+                )
         self.ready, self._down = None, True
         self._showing = 0
         self._publish(FAULT, Fault(code="brain", detail=died.detail))

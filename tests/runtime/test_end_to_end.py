@@ -269,14 +269,28 @@ def test_the_demo_judges_what_it_hears(bundle: Path, tmp_path: Path) -> None:
 # What a user can get wrong: one sentence, exit code 2, no traceback.
 
 
-def otter_edge(*words: str) -> subprocess.CompletedProcess[str]:
+def otter_edge(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "otter_runtime", *words],
+        env=env,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_a_brain_that_never_comes_up_ends_the_run(bundle: Path, tmp_path: Path) -> None:
+    dying = "import os, sys\nif 'otter_runtime.brain' in sys.orig_argv: os._exit(3)\n"
+    (tmp_path / "sitecustomize.py").write_text(dying)
+    picture = tmp_path / "frame.png"
+    cv2.imwrite(str(picture), np.full((8, 8, 3), 90, np.uint8))
+    words = ["run", "--source", str(picture), "--bundle", str(bundle), "--folder", str(tmp_path)]
+    done = otter_edge(*words, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1
+    *_, sentence = done.stderr.strip().splitlines()
+    assert sentence.startswith("otter-edge: no brain came up in 3 tries (the brain ended with")
+    assert "Traceback" not in done.stderr
 
 
 def refused(*words: str) -> str:
