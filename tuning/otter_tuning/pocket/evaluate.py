@@ -22,6 +22,7 @@ from otter_tuning.pocket import questions as q
 from otter_tuning.pocket.cases import Case
 from otter_tuning.pocket.data import Episodes
 
+KEPT = 256  # episodes' features and windows' media; cases come sorted, so few are enough
 Progress = Callable[[int, int], None]
 
 
@@ -38,23 +39,19 @@ class Answerer:
 
     def answer(self, question: str, episode: int, frames: Sequence[int]) -> str:
         """What it says when it sees `frames` of `episode`, oldest first; -1 is a blank frame."""
-        media, prompt = self._look(episode, tuple(frames)), self._prompt(question)
-        cache, decoder = (
-            self._engine.new_cache(),
-            Decoder(self._manifest.decoding, self._manifest.tokens),
-        )
+        media = self._look(episode, tuple(frames))
+        prompt = render(self._manifest, self._tokenizer, question)
+        cache = self._engine.new_cache()
+        decoder = Decoder(self._manifest.decoding, self._manifest.tokens, prompt.ids)
         token = decoder.next(self._engine.prefill(cache, prompt.ids, prompt.media_index, [media]))
         while token is not None:
             token = decoder.next(self._engine.step(cache, token, 1, [media]))
         return str(self._tokenizer.decode(decoder.ids)).strip()
 
-    def _prompt(self, question: str):  # type: ignore[no-untyped-def]
-        return render(self._manifest, self._tokenizer, question)
-
     def _look(self, episode: int, frames: tuple[int, ...]) -> Media:
         key = (episode, frames)
         if key not in self._media:
-            if len(self._media) > 512:
+            if len(self._media) >= KEPT:
                 self._media.clear()
             features = self._encoded(episode)
             self._media[key] = self._engine.resample(
@@ -64,7 +61,7 @@ class Answerer:
 
     def _encoded(self, episode: int) -> Floats:
         if episode not in self._features:
-            if len(self._features) > 256:
+            if len(self._features) >= KEPT:
                 self._features.clear()
             frames = self._episodes.frames[episode]
             blank = np.zeros_like(frames[:1])  # index -1 is a blank frame
