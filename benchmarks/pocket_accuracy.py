@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ from otter_tuning.pocket.questions import CLASSES
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT = ROOT / "tuning" / "pocket" / "checkpoint"
 MOST_PER_CLASS = 1000
+STRETCH = 1_000_000
 Report = Callable[[str], None]
 
 
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if not args.json:
         print_table(row)
-    print(json.dumps(row))
+    print(json.dumps(known(row)))
     return 0
 
 
@@ -74,7 +76,9 @@ def measure(args: argparse.Namespace, say: Report) -> dict[str, object]:
     planning = planning_cases(episodes, args.per_class, args.seed)
     memory = [case for case in planning if case.memory]
     perception = perception_cases(episodes, 2 * args.per_class // 3, args.seed)
-    strange = render(seeds(args.seed, args.episodes // 2, 500_000), HELD_OUT_TEXTURES, jpeg=False)
+    strange = render(
+        seeds(args.seed, max(1, args.episodes // 2), STRETCH // 2), HELD_OUT_TEXTURES, jpeg=False
+    )
     unseen = planning_cases(strange, args.per_class // 3, args.seed)
 
     int8 = Answerer(bundle, episodes, args.threads)
@@ -111,6 +115,13 @@ def measure(args: argparse.Namespace, say: Report) -> dict[str, object]:
     }
 
 
+def known(value: object) -> object:
+    """`value` with null instead of NaN: of a class that no episode had."""
+    if isinstance(value, dict):
+        return {name: known(item) for name, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 class Asked:
     """Asks a set of cases, tells the share that was right, and counts all answers."""
 
@@ -132,9 +143,10 @@ class Asked:
 
 
 def seeds(stretch: int, episodes: int, offset: int = 0) -> range:
-    """The seeds of one stretch: a million evaluation seeds each."""
-    start = stretch * 1_000_000 + offset
-    return SEEDS["evaluation"][start : start + episodes]
+    """The seeds of one stretch: a million evaluation seeds each, beginning again after the last."""
+    evaluation = SEEDS["evaluation"]
+    start = stretch * STRETCH % (len(evaluation) - STRETCH) + offset
+    return evaluation[start : start + episodes]
 
 
 def fp32_bundle(bundle: Bundle, checkpoint: Path, folder: Path) -> Bundle:

@@ -106,7 +106,7 @@ def another(count: int) -> Callable[[Case], tuple[int, Sequence[int]]]:
 def majority(cases: Sequence[Case]) -> float:
     """The share that the commonest right action has among planning cases."""
     actions = Counter(q.action(case.answer) for case in cases)
-    return max(actions.values()) / len(cases)
+    return max(actions.values(), default=0) / max(len(cases), 1)
 
 
 def mean(results: dict[str, list[bool]], labels: Iterable[str] | None = None) -> float:

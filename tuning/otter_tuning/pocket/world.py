@@ -51,16 +51,17 @@ class World(MiniWorldEnv):  # type: ignore[misc]
         params.set("cam_pitch", CAMERA_PITCH_DEG, CAMERA_PITCH_DEG - 2, CAMERA_PITCH_DEG + 2)
         params.set("cam_fov_y", CAMERA_FOV_DEG, CAMERA_FOV_DEG - 2, CAMERA_FOV_DEG + 2)
         params.set("obj_color_bias", [0, 0, 0], [-0.12] * 3, [0.12] * 3)
-        super().__init__(
-            obs_width=MASK_SIZE,
-            obs_height=MASK_SIZE,
-            window_width=MASK_SIZE,
-            window_height=MASK_SIZE,
-            params=params,
-            domain_rand=True,
-        )
-        self._picture = FrameBuffer(side, side, 4)
-        self._mask = FrameBuffer(MASK_SIZE, MASK_SIZE, 1)
+        with contextlib.redirect_stdout(None):  # it prints how many samples a pixel gets
+            super().__init__(
+                obs_width=MASK_SIZE,
+                obs_height=MASK_SIZE,
+                window_width=MASK_SIZE,
+                window_height=MASK_SIZE,
+                params=params,
+                domain_rand=True,
+            )
+            self._picture = FrameBuffer(side, side, 4)
+            self._mask = FrameBuffer(MASK_SIZE, MASK_SIZE, 1)
 
     def _gen_world(self) -> None:
         rng = self.np_random
