@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
+import msgspec
+
 from otter_robots.envelope import Envelope
 from otter_robots.messages import Fault, Message, Status
 from otter_robots.topics import ANSWER, FAULT, HEALTH, STATUS, Topic
@@ -251,5 +253,7 @@ class Front:
 
     def _publish(self, topic: Topic, message: Message) -> Envelope:
         envelope = self.bus.publish(topic, message)
+        if topic.journalled:
+            message = msgspec.structs.replace(message, journalled=self.bus.journal_ok)
         self._say(envelope, message)
         return envelope

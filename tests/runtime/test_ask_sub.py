@@ -61,6 +61,21 @@ def test_ask_json(bound: dict[str, str]) -> None:
     assert {"epoch", "seq", "frame_ids", "age_ms", "ttl_ms", "model_hash", "topic"} <= reply.keys()
 
 
+def test_the_folder_of_a_run_is_enough(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    server = Path(__file__).with_name("bus_process.py")
+    words = [f"ipc://{folder}/stream", f"ipc://{folder}/requests", str(folder / "j.db")]
+    command = [sys.executable, str(server), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        asked = otter("ask", "Where?", "--folder", str(folder))
+        heard = otter("sub", "--count", "1", "--timeout", "10", "--folder", str(folder))
+        process.kill()
+    assert (asked.returncode, asked.stdout) == (0, "Where?\n")
+    assert (heard.returncode, len(heard.stdout.splitlines())) == (0, 1)
+
+
 def test_ask_times_out(bound: dict[str, str]) -> None:
     done = otter("ask", "silence", "--timeout", "0.2", "--requests", bound["requests"])
     assert done.returncode == 2

@@ -74,6 +74,7 @@ def test_in_lock_step_every_nth_frame_is_answered(
     config = RunConfig(fast=True, instruction=["What next?"], interval_s=0.5)
     make(specs([str(clip)], 1.0), config).run()
     assert [answer.source_index for answer in answers(published)] == [0, 2, 4, 6, 8]
+    assert all(answer.journalled for answer in answers(published))
     assert engine.calls.count("encode") == 9
     assert engine.calls.count("resample") == 5
     states = [message.state for message in published if isinstance(message, Status)]
@@ -110,6 +111,7 @@ def test_a_lost_camera_is_a_fault_and_a_new_scene_when_it_is_back(
         model_hash="ab",
         source=f"file://{clip}",
         instruction="What next?",
+        journalled=True,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from otter_runtime.commands.seconds import seconds
 
@@ -20,17 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--requests", metavar="ENDPOINT", help="the requests socket, as `otter-edge run` prints it"
     )
+    parser.add_argument(
+        "--folder", type=lambda word: Path(word).resolve(), metavar="DIR", help="the run's --folder"
+    )
     parser.add_argument("--json", action="store_true", help="print the reply as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask and print; 0 for an answer, 1 where the assistant abstains."""
+    from otter_robots import endpoints
     from otter_robots.client import Client
     from otter_robots.envelope import as_dict
     from otter_robots.messages import Answer
     from otter_runtime.terminal import printable
 
-    with Client(requests=args.requests, name="otter-edge ask") as bus:
+    requests = args.requests or endpoints.requests_endpoint(args.folder)
+    with Client(endpoints.stream_endpoint(args.folder), requests, "otter-edge ask") as bus:
         envelope, reply = bus.ask_sealed(
             args.question, timeout_s=args.timeout, deadline_ms=args.deadline_ms
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otter_runtime.commands.seconds import seconds
@@ -34,18 +35,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream", metavar="ENDPOINT", help="the stream socket, as `otter-edge run` prints it"
     )
     parser.add_argument("--requests", metavar="ENDPOINT", help="the requests socket, for --since")
+    parser.add_argument(
+        "--folder", type=lambda word: Path(word).resolve(), metavar="DIR", help="the run's --folder"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print until the count, the silence or an interrupt; UserError below the count."""
-    from otter_robots import topics
+    from otter_robots import endpoints, topics
     from otter_robots.client import Client
     from otter_robots.errors import UserError
 
     chosen = [topics.find(name) for name in args.topic] if args.topic else None
     since = _place(args.since) if args.since else None
-    with Client(args.stream, args.requests, name="otter-edge sub") as bus:
+    stream = args.stream or endpoints.stream_endpoint(args.folder)
+    requests = args.requests or endpoints.requests_endpoint(args.folder)
+    with Client(stream, requests, "otter-edge sub") as bus:
         printed = 0
         for envelope, message in bus.messages(chosen, args.timeout, since=since):
             print(_json(envelope, message) if args.json else _line(envelope, message), flush=True)
