@@ -194,7 +194,7 @@ def test_what_an_adapter_lacks_or_has_besides_is_named(
     change: dict[str, Tensor | None], sentence: str, llama: Any, adapted: Write
 ) -> None:
     base, folder = adapted(llama, "q_proj", save="bin")
-    adapter = torch.load(folder / "adapter_model.bin") | change
+    adapter = torch.load(folder / "adapter_model.bin", weights_only=True) | change
     write_adapter({name: x for name, x in adapter.items() if x is not None}, folder, "bin")
     with pytest.raises(CheckpointError, match=sentence):
         open_checkpoint(base, lora=folder)

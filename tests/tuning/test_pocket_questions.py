@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otter_runtime.labels import action
 from otter_tuning.pocket import questions as q
 from otter_tuning.pocket.kinds import (
     HELD_OUT_TEXTURES,
@@ -98,7 +99,7 @@ def test_nothing_in_view_is_nothing_nearest() -> None:
 
 
 def test_the_action_of_a_plan_is_what_stands_before_the_colon() -> None:
-    actions = {q.action(answer.format(kind="cone")) for answer in q.PLAN_ANSWERS}
+    actions = {action(answer.format(kind="cone")) for answer in q.PLAN_ANSWERS}
     assert actions == {"turn left", "turn right", "go forward", "stop", "look around"}
 
 

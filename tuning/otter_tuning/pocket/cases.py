@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from otter_runtime.labels import action
 from otter_tuning.pocket import questions as q
 from otter_tuning.pocket.data import FRAMES, Episodes
 from otter_tuning.pocket.kinds import KINDS
@@ -37,7 +38,7 @@ class Case:
     def right(self, said: str) -> bool:
         """A plan is right when its action is; a perception answer when it is the same sentence."""
         if self.planning:
-            return q.action(said) == q.action(self.answer)
+            return action(said) == action(self.answer)
         return said.strip() == self.answer
 
 

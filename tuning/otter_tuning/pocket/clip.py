@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from otter_runtime.labels import action
 from otter_tuning.pocket import questions as q
 from otter_tuning.pocket.kinds import KINDS, SEEDS
 from otter_tuning.pocket.sampling import WINDOW
@@ -54,9 +55,7 @@ def truth(views: list[View], kind: int) -> list[dict[str, Any]]:
         window = pixels[max(0, newest - WINDOW + 1) : newest + 1]
         right = q.plan(window, view.bearing_deg, view.distance_m)
         answer = q.PLAN_ANSWERS[right.answer[kind]].format(kind=KINDS[kind])
-        rows.append(
-            {"action": q.action(answer), "answer": answer, "clear": bool(right.clear[kind])}
-        )
+        rows.append({"action": action(answer), "answer": answer, "clear": bool(right.clear[kind])})
     return rows
 
 

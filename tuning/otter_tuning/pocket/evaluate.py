@@ -15,10 +15,10 @@ import numpy as np
 from otter_runtime.bundle import Bundle
 from otter_runtime.decoding import Decoder
 from otter_runtime.engine import Floats, Media
+from otter_runtime.labels import action
 from otter_runtime.onnx_engine import open_engine
 from otter_runtime.preprocess import Preprocessor
 from otter_runtime.prompt import render
-from otter_tuning.pocket import questions as q
 from otter_tuning.pocket.cases import Case
 from otter_tuning.pocket.data import Episodes
 
@@ -105,7 +105,7 @@ def another(count: int) -> Callable[[Case], tuple[int, Sequence[int]]]:
 
 def majority(cases: Sequence[Case]) -> float:
     """The share that the commonest right action has among planning cases."""
-    actions = Counter(q.action(case.answer) for case in cases)
+    actions = Counter(action(case.answer) for case in cases)
     return max(actions.values(), default=0) / max(len(cases), 1)
 
 

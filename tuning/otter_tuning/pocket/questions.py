@@ -114,8 +114,3 @@ def corpus() -> list[str]:
     forms = [*PLAN_QUESTIONS, *PLAN_ANSWERS, SEE_QUESTION, WHERE_QUESTION, NEAREST_ANSWER]
     fixed = [*SEE_ANSWERS, *WHERE_ANSWERS, NEAREST_QUESTION, NOTHING]
     return [form.format(kind=kind) for form in forms for kind in KINDS] + fixed
-
-
-def action(answer: str) -> str:
-    """The plan's action: what stands before the colon ("Turn left"), in lower case."""
-    return answer.partition(":")[0].strip().lower()
