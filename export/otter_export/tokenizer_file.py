@@ -1,4 +1,4 @@
-"""The tokenizer.json that goes into a bundle: as it is, or with the special tokens it lacks.
+"""The tokenizer.json that goes into a bundle: as it is, converted, or with the tokens it lacks.
 
 A language model's own tokenizer knows nothing of `<image>`; Otter and OpenFlamingo add their tokens
 when they start, so their folders may have it without them.
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
 
+from otter_export.tokenizer_conversion import MERGES, from_sentencepiece, from_vocabulary
+from otter_model.checkpoint import tokenizer_in
 from otter_model.config import Tokens
 from otter_runtime.errors import UserError
 
@@ -17,14 +19,16 @@ TOKENIZER = "tokenizer.json"
 
 
 def completed(path: Path, tokens: Tokens, folder: Path) -> Path:
-    """`path` if its ids are `tokens`' already, else a completed copy in `folder`.
+    """`path` if it is a tokenizer.json with `tokens`' ids, else a completed copy in `folder`.
 
-    Tokens are added in the order of their ids, behind what is there. Raises UserError where an id
-    is not the checkpoint's.
+    `path` may be a tokenizer.json, a SentencePiece model, a merges.txt beside its vocab.json, or a
+    folder with one of them. Tokens are added in the order of their ids, behind what is there.
+    Raises UserError where an id is not the checkpoint's.
     """
-    path = path / TOKENIZER if path.is_dir() else path
+    path = (tokenizer_in(path) or path / TOKENIZER) if path.is_dir() else path
     tokenizer = _read(path)
-    if all(tokenizer.token_to_id(text) == at for text, at in _needed(tokens).items()):
+    complete = all(tokenizer.token_to_id(text) == at for text, at in _needed(tokens).items())
+    if complete and path.suffix == ".json":
         return path
     named = sorted({**_needed(tokens), "<PAD>": tokens.pad}.items(), key=lambda item: item[1])
     for text, _ in named:
@@ -47,10 +51,14 @@ def _needed(tokens: Tokens) -> dict[str, int]:
 
 
 def _read(file: Path) -> Tokenizer:
+    if file.suffix == ".model":
+        return from_sentencepiece(file)
+    if file.name == MERGES:
+        return from_vocabulary(file.parent)
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises Exception itself, for every kind of fault
         raise UserError(
             f"{file} should be a tokenizer.json of the tokenizers library, but is not readable "
-            f"({error}); a SentencePiece model or vocabulary has to be converted first"
+            f"({error}); give that, a tokenizer.model, or a merges.txt beside its vocab.json"
         ) from None

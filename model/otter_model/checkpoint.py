@@ -40,7 +40,8 @@ __all__ = [
 ]
 
 
-TOKENIZER = "tokenizer.json"
+# In the order of preference; the latter two want converting.
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "merges.txt")
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ def open_checkpoint(
     source = Path(path)
     if clip is not None and language is not None and base is None:
         config, entries = open_flamingo(source, Path(clip), Path(language), overrides)
-        tokenizer = Path(language) / TOKENIZER
+        tokenizer = tokenizer_in(Path(language))
     elif clip is None and language is None:
         folder = source if base is None else Path(base)
         config, entries = _open_otter(source, folder, overrides)
-        tokenizer = folder / TOKENIZER
+        tokenizer = tokenizer_in(folder)
     else:
         raise CheckpointError(
             "an OpenFlamingo takes both its CLIP and its language model, and no base, but "
@@ -109,7 +110,12 @@ def open_checkpoint(
     if (embedding := embedding_name(config)) in entries:
         config = config.with_vocab(entries[embedding].shape[0])
     _require_complete(config, entries)
-    return Checkpoint(config, Tensors(entries), tokenizer if tokenizer.is_file() else None)
+    return Checkpoint(config, Tensors(entries), tokenizer)
+
+
+def tokenizer_in(folder: Path) -> Path | None:
+    """The tokenizer's file in a checkpoint's folder, whatever kind it is of."""
+    return next((folder / name for name in TOKENIZERS if (folder / name).is_file()), None)
 
 
 def _open_otter(
