@@ -11,6 +11,7 @@ the space out behind a special token, and give other ids.
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -81,18 +82,18 @@ def from_vocabulary(folder: Path) -> Tokenizer:
         (made.add_special_tokens if special else made.add_tokens)([token])
         if (got := made.token_to_id(text)) != at:
             raise UserError(
-                f"{folder / ADDED} says that {text!r} is token {at}, but it follows {got - 1}; "
-                f"give the {VOCABULARY} that it belongs to"
+                f"{folder / ADDED} says that {text!r} is token {at}, but by the vocabulary it is "
+                f"{got}; give the {VOCABULARY} that it belongs to"
             )
     return made
 
 
 def _model(path: Path) -> Any:
     try:
-        from sentencepiece import sentencepiece_model_pb2
+        messages: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")
     except ModuleNotFoundError as error:
         raise MissingExtra("sentencepiece", "export") from error
-    model = sentencepiece_model_pb2.ModelProto()
+    model = messages.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
     except Exception as error:  # protobuf's DecodeError has no home that all versions share
