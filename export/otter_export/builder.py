@@ -75,9 +75,10 @@ class Builder:
         """An initializer under its own name, stored outside the graph where it is large."""
         return self._store(name, array)
 
-    def has(self, name: str) -> bool:
-        """Whether there is an initializer of this name."""
-        return name in self._initializers
+    def has(self, name: str, dtype: str) -> bool:
+        """Whether there is an initializer of this name and type."""
+        known = self._initializers.get(name)
+        return known is not None and known.data_type == DTYPES[dtype]
 
     def scope(self, name: str) -> Scope:
         """`with builder.scope("layers.3"):` names the nodes inside after it."""

@@ -43,8 +43,8 @@ class DecoderGraph:
         self.latents = latents
         self.language = Language(config, weights)
 
-    def build(self, b: Builder, precision: Precision) -> None:
-        """The whole graph into `b`."""
+    def build(self, b: Builder, precision: Precision, head: Precision | None = None) -> None:
+        """The whole graph into `b`; `head` is the output projection's precision, if another."""
         c = self.config
         ids = b.input("input_ids", "int64", ["tokens"])
         step = self.begin(b)
@@ -55,7 +55,8 @@ class DecoderGraph:
         for i in range(c.layers):
             x, k, v = self.layer(b, precision, step, x, i, *past[i])
             fresh.append((k, v))
-        b.output(self.head(b, precision, x, rows), "logits", "float32", ["rows", c.vocab])
+        logits = self.head(b, head or precision, x, rows)
+        b.output(logits, "logits", "float32", ["rows", c.vocab])
         for i, (k, v) in enumerate(fresh):
             shape: list[Dim] = [c.heads, "tokens", c.head_dim]
             b.output(k, f"new_k.{i}", "float32", shape)
@@ -104,7 +105,7 @@ class DecoderGraph:
         """Final norm and output projection of `rows` only: (rows, vocab)."""
         x = b.op("Gather", x, rows, axis=0)
         layers, norm = Layers(b, precision), self.language.final_norm()
-        if self.config.tied_head and precision.name == "fp32" and b.has(TABLE):
+        if self.config.tied_head and precision.name == "fp32" and b.has(TABLE, "float32"):
             # The table as it lies there: in fp32 it is a tenth of a small model.
             x = layers.norm(x, "decoder.head.norm", norm)
             return b.op("MatMul", x, b.op("Transpose", TABLE, perm=[1, 0]))

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from otter_export.builder import Builder
-from otter_export.bundle_writer import graph_builders, make_manifest
+from otter_export.graphs import write_graphs
 from otter_export.layers import Weights
-from otter_export.precision import Floats, Fp32
+from otter_export.manifest import make_manifest
+from otter_export.precision import Choice, Floats
 from otter_export.settings import Settings
-from otter_export.weight_file import WeightFile
 from otter_model.checkpoint import Checkpoint
 from otter_model.errors import TooManyImages
 from otter_model.generate import Mode, unpadded
@@ -62,12 +61,9 @@ class ReferenceEngine(OnnxEngine):
 def fp32_engine(checkpoint: Checkpoint, folder: Path) -> ReferenceEngine:
     """The engine on fp32 graphs of `checkpoint`, written to `folder` without golden answers."""
     weights = Weights(checkpoint.tensors)
-    for name, build in graph_builders(checkpoint.config, weights).items():
-        with WeightFile(folder / f"{name}.bin") as file:
-            b = Builder(name, file)
-            build(b, Fp32())
-        b.save(folder / f"{name}.onnx")
-    write_manifest(folder / MANIFEST, make_manifest(checkpoint, Settings(), folder, "fp32"))
+    choice = Choice.all("fp32")
+    write_graphs(folder, checkpoint.config, weights, choice.make({}))
+    write_manifest(folder / MANIFEST, make_manifest(checkpoint, Settings(), folder, choice))
     return ReferenceEngine(Bundle.load(folder), threads=1, provider="cpu")
 
 

@@ -1,4 +1,4 @@
-"""The network in fp32, block by block, over samples: the truth, and each layer's input range.
+"""The network in fp32, block by block, over samples: the truth, and what its layers see.
 
 Only one block's weights are in memory at a time; hidden states are kept between blocks. So a
 model of any size is calibrated, and its fp32 outputs known, on a machine that could not hold it.
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -19,23 +19,18 @@ from numpy.typing import NDArray
 from otter_export.builder import Builder, Dim
 from otter_export.decoder_graph import DecoderGraph
 from otter_export.layers import Weights
-from otter_export.precision import Floats, Observed
+from otter_export.precision import Floats, Observed, Statistic
+from otter_export.progress import Progress
 from otter_export.resampler_graph import ResamplerGraph
 from otter_export.sample import Sample
 from otter_export.vision_graph import VisionGraph
 from otter_export.weight_file import WeightFile
 from otter_model.config import OtterConfig
 
-RANGE = "range:"
+SEEN = "seen:"
 QUIET = 3
 Feed = dict[str, NDArray[Any]]
 Build = Callable[[Builder, Observed], None]
-
-
-class Progress(Protocol):
-    """Told what is being done, and how much of it."""
-
-    def __call__(self, what: str, done: int, total: int) -> None: ...
 
 
 @dataclass
@@ -50,13 +45,14 @@ class Truth:
 
 @dataclass
 class Reference:
-    """Runs samples through the blocks; `ranges` grows to max |x| per channel of each layer."""
+    """Runs samples through the blocks; `seen` grows to each statistic's value per layer."""
 
     config: OtterConfig
     weights: Weights
     progress: Progress
     threads: int = 0
-    ranges: dict[str, Floats] = field(default_factory=dict)
+    statistics: tuple[Statistic, ...] = ()
+    seen: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
     _done: int = 0
 
     def run(self, samples: Sequence[Sample]) -> list[Truth]:
@@ -128,26 +124,31 @@ class Reference:
         with tempfile.TemporaryDirectory(prefix="otter-block-") as folder:
             path = Path(folder) / "block.onnx"
             with WeightFile(path.with_suffix(".bin")) as file:
-                b, observed = Builder(what, file), Observed()
+                b, observed = Builder(what, file), Observed(self.statistics)
                 build(b, observed)
-                for name, value in observed.outputs.items():
-                    b.output(value, RANGE + name, "float32", ["channels"])
+                for (statistic, layer), value in observed.outputs.items():
+                    b.output(value, _output(statistic, layer), "float32", statistic.shape)
             b.save(path)
             session = _session(path, self.threads)
-            outputs = [self._run(session, feed) for feed in feeds]
+            outputs = [self._run(session, observed, feed) for feed in feeds]
         self._done += 1
         self.progress(f"fp32 {what}", self._done, total)
         return outputs
 
-    def _run(self, session: Any, feed: Feed) -> Feed:
+    def _run(self, session: Any, observed: Observed, feed: Feed) -> Feed:
         names = [output.name for output in session.get_outputs()]
         wanted = {value.name for value in session.get_inputs()}
         given = {name: array for name, array in feed.items() if name in wanted}
         results = dict(zip(names, session.run(names, given), strict=True))
-        for name in [name for name in names if name.startswith(RANGE)]:
-            layer, seen = name.removeprefix(RANGE), results.pop(name)
-            self.ranges[layer] = np.maximum(self.ranges.get(layer, 0), seen)
+        for statistic, layer in observed.outputs:
+            known = self.seen.setdefault(statistic.name, {})
+            value = results.pop(_output(statistic, layer))
+            known[layer] = statistic.merged(known[layer], value) if layer in known else value
         return results
+
+
+def _output(statistic: Statistic, layer: str) -> str:
+    return f"{SEEN}{statistic.name}:{layer}"
 
 
 def _shared(sample: Sample, media: Feed) -> Feed:

@@ -119,11 +119,15 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
-    """One ONNX file, with the file that holds its weights."""
+    """One ONNX file, with the file that holds its weights.
+
+    `head` is the precision of the decoder's output projection.
+    """
 
     file: str
     data: str | None
     precision: str
+    head: str | None = None
     opset: int
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]

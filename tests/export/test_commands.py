@@ -68,6 +68,23 @@ def test_the_same_input_gives_the_same_model(
     assert hashes[0] == hashes[1]
 
 
+def test_the_manifest_says_the_precision_of_each_graph(
+    checkpoint: Path, calibration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--calibration", calibration, "--precision", "vision=fp32,head=fp32", "--json"]
+    call(export, checkpoint, "-o", tmp_path / "b", *words)
+    graphs = Bundle.load(tmp_path / "b").manifest.graphs
+    assert [g.precision for g in (graphs.vision, graphs.resampler, graphs.decoder)] == [
+        "fp32",
+        "fp32",
+        "int8",
+    ]
+    assert graphs.decoder.head == "fp32"
+    told = json.loads(capsys.readouterr().out)
+    assert told["precision"] == "vision=fp32,resampler=fp32,decoder=int8,head=fp32"
+    assert told["verification"]["features_cosine"] > 1 - 1e-6
+
+
 def test_a_bundle_is_replaced_only_when_told(
     checkpoint: Path, calibration: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from otter_export.builder import Builder
 from otter_export.layers import Layers, Norm
-from otter_export.precision import Floats, Fp32, Int8, Observed, Precision, migration, quantized
+from otter_export.precision import Floats, Fp32, Int8, Observed, Precision
+from otter_export.precision.int8 import migration, quantized
 from otter_runtime.golden import cosine
 
 RNG = np.random.default_rng(0)
@@ -29,15 +30,15 @@ def run(precision: Precision, norm: Norm, matrix: Floats = MATRIX) -> dict[str, 
     x = b.input("x", "float32", ["n", 32])
     y = Layers(b, precision).normed_linear(x, "layer", norm, matrix, BIAS)
     b.output(y, "y", "float32", ["n", matrix.shape[1]])
-    for name, value in getattr(precision, "outputs", {}).items():
-        b.output(value, f"range of {name}", "float32", ["channels"])
+    for (statistic, name), value in getattr(precision, "outputs", {}).items():
+        b.output(value, f"{statistic.name} of {name}", "float32", statistic.shape)
     session = onnxruntime.InferenceSession(b.model().SerializeToString())
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"x": X}), strict=True))
 
 
 def ranges(norm: Norm, matrix: Floats = MATRIX) -> dict[str, Floats]:
-    return {"layer": run(Observed(), norm, matrix)["range of layer"]}
+    return {"layer": run(Observed(), norm, matrix)["largest of layer"]}
 
 
 def test_a_weight_is_never_further_than_half_a_step_off() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from otter_export.commands.progress import Bar
 
 if TYPE_CHECKING:
+    from otter_export.precision import Choice
     from otter_export.sample import Sample
     from otter_export.settings import Settings
     from otter_model.checkpoint import Checkpoint
@@ -50,7 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
-    parser.add_argument("--precision", choices=("fp32", "int8"), default="int8")
+    parser.add_argument(
+        "--precision",
+        metavar="CHOICE",
+        default="",
+        help="of all parts (int8, the default), or part by part: vision=fp16,decoder=int8; parts "
+        "are vision, resampler, decoder and head",
+    )
+    parser.add_argument(
+        "--target",
+        choices=("cpu",),
+        default="cpu",
+        help="the device whose usual precisions those are that --precision does not name: int8 "
+        "everywhere on a cpu, vision and resampler fp16 on a jetson (default cpu)",
+    )
     parser.add_argument("--calibration", type=Path, metavar="FILE", help=".npz of samples")
     parser.add_argument("--name", help="the bundle's name (default: the folder's)")
     parser.add_argument("--frames", type=int, default=1, help="frames per window (default 1)")
@@ -65,24 +79,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, then tell where it is and how near it comes to fp32."""
     from otter_export.bundle_writer import Export
+    from otter_export.precision import TARGETS, Choice
     from otter_model.errors import ModelError
     from otter_runtime.errors import UserError
 
+    choice = Choice.parse(args.precision, TARGETS[args.target])
     try:
         with tempfile.TemporaryDirectory(prefix="otter-export-") as folder:
             checkpoint, source = _checkpoint(args, Path(folder))
             settings = _settings(args, checkpoint)
-            samples = _samples(args, checkpoint, settings)
+            samples = _samples(args, checkpoint, settings, choice)
             with Bar(quiet=args.json) as bar:
                 bundle = Export(
-                    checkpoint, args.precision, samples, settings, source, bar, args.threads
+                    checkpoint, choice, samples, settings, source, bar, args.threads
                 ).write(args.out, args.overwrite)
     except ModelError as error:
         raise UserError(str(error)) from error
     size = sum((bundle.path / name).stat().st_size for name in bundle.manifest.files)
     told = {
         "bundle": str(bundle.path),
-        "precision": args.precision,
+        "precision": str(choice),
         "model_hash": bundle.model_hash,
         "bytes": size,
         "verification": bundle.manifest.verification,
@@ -129,16 +145,18 @@ def _settings(args: argparse.Namespace, checkpoint: Checkpoint) -> Settings:
     )
 
 
-def _samples(args: argparse.Namespace, checkpoint: Checkpoint, settings: Settings) -> list[Sample]:
+def _samples(
+    args: argparse.Namespace, checkpoint: Checkpoint, settings: Settings, choice: Choice
+) -> list[Sample]:
     from otter_export.sample import random_samples, read_samples
     from otter_runtime.errors import UserError
 
     config = checkpoint.config
     if args.calibration is not None:
         return read_samples(args.calibration, settings.preprocess(config), config.tokens.image)
-    if args.precision == "int8" and not args.random:
+    if choice.wants() and not args.random:
         raise UserError(
-            "int8 needs samples of real input to find its scales; give --calibration FILE"
+            f"{choice} needs samples of real input to find its scales; give --calibration FILE"
         )
     return random_samples(config, RANDOM_SAMPLES, args.frames)
 

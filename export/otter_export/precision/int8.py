@@ -1,6 +1,6 @@
-"""How a linear layer is written: fp32, or static int8 with explicit Q/DQ.
+"""Static int8 with explicit Q/DQ.
 
-int8, symmetric. A weight (in, out) has one scale per output channel, its largest magnitude over
+Symmetric. A weight (in, out) has one scale per output channel, its largest magnitude over
 127; an activation has one scale per tensor, from calibration. The graph says
 
     x ─ QuantizeLinear ─ DequantizeLinear ─┐
@@ -18,91 +18,20 @@ multiplied by it. In fp32 nothing changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otter_export.builder import Builder
+from otter_export.builder import OPSET, Builder
+from otter_export.precision.protocol import Floats, with_bias
 
-Floats = NDArray[np.float32]
 LEVELS = 127
 # A channel that calibration never saw active still needs a scale that is positive.
 SMALLEST = 1e-6
 # Quantized so many columns at a time: a head of 50,000 needs no second float copy.
 COLUMNS = 1024
-
-
-class Precision(Protocol):
-    """A way to write the linear layers and the embedding table of a graph."""
-
-    name: str
-
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
-        """x (…, in) times `matrix` (in, out) plus `bias` (out): the name of the result (…, out).
-
-        Where the norm before has divided x's channels, `divided` (in,) says by what.
-        """
-
-    def migration(self, name: str, matrix: Floats) -> Floats | None:
-        """Per input channel, what the norm before layer `name` divides by; None for nothing."""
-
-    def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
-        """Rows `ids` of the table `rows` (n, dim), as float32."""
-
-
-class Fp32:
-    """Weights and arithmetic in float32: the truth."""
-
-    name = "fp32"
-
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
-        product = b.op("MatMul", x, b.weight(f"{name}.weight", matrix))
-        return _with_bias(b, product, name, bias)
-
-    def migration(self, name: str, matrix: Floats) -> Floats | None:
-        return None
-
-    def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
-        return b.op("Gather", b.weight(f"{name}.weight", rows), ids, axis=0)
-
-
-@dataclass
-class Observed(Fp32):
-    """fp32 that also returns each linear layer's largest |x| per input channel."""
-
-    outputs: dict[str, str] = field(default_factory=dict)  # layer: value (in,)
-    name = "observed"
-
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
-        flat = b.op("Reshape", b.op("Abs", x), b.constant([-1, matrix.shape[0]]))
-        self.outputs[name] = b.op("ReduceMax", flat, b.constant([0]), keepdims=0)
-        return super().linear(b, x, name, matrix, bias)
 
 
 @dataclass(frozen=True)
@@ -112,10 +41,11 @@ class Int8:
     A layer without a range was never run in calibration; `KeyError` names it.
     """
 
-    ranges: dict[str, Floats]
+    ranges: Mapping[str, Floats]
     # 0 leaves activations as they are, 1 moves all of their range into the weights.
     strength: float = 0.5
     name = "int8"
+    opset = OPSET
 
     def linear(
         self,
@@ -138,7 +68,7 @@ class Int8:
             b.weight(f"{name}.zero", np.zeros_like(scales, np.int8)),
             axis=1,
         )
-        return _with_bias(b, b.op("MatMul", x, matrix_name), name, bias)
+        return with_bias(b, b.op("MatMul", x, matrix_name), name, bias)
 
     def migration(self, name: str, matrix: Floats) -> Floats | None:
         if self.strength == 0:
@@ -178,7 +108,3 @@ def migration(seen: Floats, matrix: Floats, strength: float) -> Floats:
     s = np.log(x) * strength - np.log(w) * (1 - strength)
     moved: Floats = np.exp(np.clip(s - s.mean(), -8, 8)).astype(np.float32)
     return moved
-
-
-def _with_bias(b: Builder, product: str, name: str, bias: Floats | None) -> str:
-    return product if bias is None else b.op("Add", product, b.weight(f"{name}.bias", bias))

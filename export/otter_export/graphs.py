@@ -1,0 +1,51 @@
+"""The three graphs of a network, each in the precision of its parts, written with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from otter_export.builder import Builder
+from otter_export.decoder_graph import DecoderGraph
+from otter_export.layers import Weights
+from otter_export.precision import Precision
+from otter_export.progress import Progress, silent
+from otter_export.resampler_graph import ResamplerGraph
+from otter_export.vision_graph import VisionGraph
+from otter_export.weight_file import WeightFile
+from otter_model.config import OtterConfig
+
+# The parts of the network that each graph holds.
+OF_GRAPH = {"vision": ("vision",), "resampler": ("resampler",), "decoder": ("decoder", "head")}
+GRAPHS = tuple(OF_GRAPH)
+GraphBuild = Callable[[Builder, Mapping[str, Precision]], None]
+
+
+def graph_builders(config: OtterConfig, weights: Weights) -> dict[str, GraphBuild]:
+    """What writes each of the three graphs, given the precision of each part."""
+    vision = VisionGraph(config.vision, weights)
+    resampler = ResamplerGraph(config, weights)
+    decoder = DecoderGraph(config.decoder, config.perceiver.latents, weights)
+    return {
+        "vision": lambda b, parts: vision.build(b, parts["vision"]),
+        "resampler": lambda b, parts: resampler.build(b, parts["resampler"]),
+        "decoder": lambda b, parts: decoder.build(b, parts["decoder"], parts["head"]),
+    }
+
+
+def write_graphs(
+    folder: Path,
+    config: OtterConfig,
+    weights: Weights,
+    parts: Mapping[str, Precision],
+    progress: Progress = silent,
+) -> None:
+    """The three graphs and their weights into `folder`, in the precision of each part."""
+    for at, (name, build) in enumerate(graph_builders(config, weights).items()):
+        progress(f"{parts[name].name} {name}", at, len(GRAPHS))
+        used = [parts[part] for part in OF_GRAPH[name]]
+        with WeightFile(folder / f"{name}.bin") as file:
+            b = Builder(name, file, max(precision.opset for precision in used))
+            build(b, parts)
+        b.save(folder / f"{name}.onnx")
+    progress("graphs", len(GRAPHS), len(GRAPHS))

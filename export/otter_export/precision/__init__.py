@@ -1,0 +1,31 @@
+"""How a graph's linear layers are written: a file per precision, and a table of them.
+
+A `Precision` (protocol.py) writes linear layers, and the embedding table, into a graph.
+`recipes.RECIPES` says by name how one is made, and of what: an fp32 run over the samples records
+statistics of every linear layer's input (seen.py), and a recipe names those it wants. So a new
+precision is one file here and one line in that table. Which part of the network takes which is a
+`Choice` (choice.py).
+"""
+
+from otter_export.precision.choice import PARTS, TARGETS, Choice
+from otter_export.precision.fp32 import Fp32
+from otter_export.precision.int8 import Int8
+from otter_export.precision.protocol import Floats, Precision
+from otter_export.precision.recipes import RECIPES, Recipe
+from otter_export.precision.seen import LARGEST, Observed, Seen, Statistic
+
+__all__ = [
+    "LARGEST",
+    "PARTS",
+    "RECIPES",
+    "TARGETS",
+    "Choice",
+    "Floats",
+    "Fp32",
+    "Int8",
+    "Observed",
+    "Precision",
+    "Recipe",
+    "Seen",
+    "Statistic",
+]

@@ -1,0 +1,31 @@
+"""float32, as trained: the truth that every other precision is held to."""
+
+from __future__ import annotations
+
+from otter_export.builder import OPSET, Builder
+from otter_export.precision.protocol import Floats, with_bias
+
+
+class Fp32:
+    """Weights and arithmetic in float32."""
+
+    name = "fp32"
+    opset = OPSET
+
+    def linear(
+        self,
+        b: Builder,
+        x: str,
+        name: str,
+        matrix: Floats,
+        bias: Floats | None,
+        divided: Floats | None = None,
+    ) -> str:
+        product = b.op("MatMul", x, b.weight(f"{name}.weight", matrix))
+        return with_bias(b, product, name, bias)
+
+    def migration(self, name: str, matrix: Floats) -> Floats | None:
+        return None
+
+    def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
+        return b.op("Gather", b.weight(f"{name}.weight", rows), ids, axis=0)

@@ -1,0 +1,25 @@
+"""The table of precisions: by name, how one is made of what calibration saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from otter_export.precision.fp32 import Fp32
+from otter_export.precision.int8 import Int8
+from otter_export.precision.protocol import Precision
+from otter_export.precision.seen import LARGEST, Seen, Statistic
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`make` takes what calibration saw; that holds at least the statistics it `wants`."""
+
+    make: Callable[[Seen], Precision]
+    wants: tuple[Statistic, ...] = ()
+
+
+RECIPES: dict[str, Recipe] = {
+    "fp32": Recipe(lambda seen: Fp32()),
+    "int8": Recipe(lambda seen: Int8(seen["largest"]), (LARGEST,)),
+}
