@@ -28,6 +28,7 @@ from otter_robots.messages import (
     Instruct,
     Message,
     Page,
+    Picture,
     Snapshot,
 )
 from otter_robots.recovery import OLDEST as OLDEST
@@ -102,13 +103,17 @@ class Client(Connection):
         *,
         deadline_ms: int | None = None,
         priority: int = 0,
+        frame: int | None = None,
     ) -> Answer | Abstain:
         """Ask about what the camera sees now and wait for the answer, or why there is none.
 
+        `frame` is the number of a picture that was pushed: the answer is about it or a later one.
         Raises NobodyListening when no runtime takes the question, NoAnswer when one did and stays
         silent for `timeout_s`.
         """
-        return self.ask_sealed(text, timeout_s, deadline_ms=deadline_ms, priority=priority)[1]
+        return self.ask_sealed(
+            text, timeout_s, deadline_ms=deadline_ms, priority=priority, frame=frame
+        )[1]
 
     def ask_sealed(
         self,
@@ -117,9 +122,10 @@ class Client(Connection):
         *,
         deadline_ms: int | None = None,
         priority: int = 0,
+        frame: int | None = None,
     ) -> tuple[Envelope, Answer | Abstain]:
         """`ask`, with the reply's envelope."""
-        question = self._question(text, deadline_ms, priority)
+        question = self._question(text, deadline_ms, priority, frame)
         deadline_s = time.monotonic() + timeout_s
         seq = self._request(question)
         reply = self._reply(seq, deadline_s, Answer, Abstain)
@@ -127,6 +133,15 @@ class Client(Connection):
             raise NoAnswer(question.id, timeout_s)
         assert isinstance(reply.message, (Answer, Abstain))
         return reply.envelope, reply.message
+
+    def push(self, picture: Picture, blob: bytes) -> None:
+        """Push a frame of the robot's own camera: `blob` is the file that `picture` describes.
+
+        Returns when the runtime has judged it. Raises UserError with its sentence where it refuses
+        the frame or the frame is larger than the bus takes, NobodyListening.
+        """
+        self._check_size(picture, blob)
+        self._request(picture, blob)
 
     def instruct(self, text: str, interval_s: float) -> None:
         """Replace the standing instruction; raises NobodyListening."""
@@ -149,19 +164,19 @@ class Client(Connection):
         items = snapshot_items(reply.parts)
         return {envelope.topic: (envelope, message) for envelope, message in items}
 
-    def _request(self, message: Message) -> int:
+    def _request(self, message: Message, *blob: bytes) -> int:
         """Send, wait for the acknowledgement, and give the request's seq."""
         deadline_s = time.monotonic() + ACK_TIMEOUT_S
-        seq = self._send(message, deadline_s)
+        seq = self._send(message, deadline_s, *blob)
         if self._reply(seq, deadline_s, Ack) is None:
             raise NobodyListening(self.requests, ACK_TIMEOUT_S)
         return seq
 
-    def _send(self, message: Message, deadline_s: float) -> int:
+    def _send(self, message: Message, deadline_s: float, *blob: bytes) -> int:
         data = self._sealed(message)
         if not self._dealer.poll(_left_ms(deadline_s), zmq.POLLOUT):
             raise NobodyListening(self.requests, ACK_TIMEOUT_S)
-        self._dealer.send(data)
+        self._dealer.send_multipart([data, *blob])
         return self._seq
 
     def _reply(self, seq: int, deadline_s: float, *kinds: type[Message]) -> Reply | None:

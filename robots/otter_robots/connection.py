@@ -18,7 +18,7 @@ from otter_robots import endpoints
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
 from otter_robots.errors import UserError, WireError
 from otter_robots.listener import Listener, Since
-from otter_robots.messages import Ack, Message, Question
+from otter_robots.messages import Ack, Message, Picture, Question
 from otter_robots.recovery import Place
 from otter_robots.topics import HEALTH, TOPICS, Topic
 
@@ -152,13 +152,16 @@ class Connection:
 
     # Requests.
 
-    def _question(self, text: str, deadline_ms: int | None, priority: int) -> Question:
+    def _question(
+        self, text: str, deadline_ms: int | None, priority: int, frame: int | None = None
+    ) -> Question:
         return Question(
             id=secrets.token_hex(8),
             text=text,
             deadline_ms=deadline_ms,
             priority=priority,
             client=self.name,
+            frame=frame,
         )
 
     def _sealed(self, message: Message) -> bytes:
@@ -170,6 +173,13 @@ class Connection:
         except WireError as error:
             raise UserError(f"the runtime would refuse this request: {error}") from error
         return data
+
+    def _check_size(self, picture: Picture, blob: bytes) -> None:
+        if len(blob) > MAX_MESSAGE_BYTES:
+            raise UserError(
+                f"frame {picture.number} is {len(blob)} bytes, the bus takes {MAX_MESSAGE_BYTES}; "
+                "push a JPEG or a smaller picture"
+            )
 
     def _post(self, message: Message) -> int:
         """Send without waiting, and give the request's seq; raises zmq.Again where nobody is."""

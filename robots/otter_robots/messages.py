@@ -105,7 +105,8 @@ class Health(Message, frozen=True, kw_only=True):
     """The heartbeat: published at the topic's rate whatever the camera and the model do.
 
     Counts are since the start. `frame_age_ms` is the age of the newest frame, None before the
-    first; `hostile` counts requests that were no message of ours. `missed` is what subscribers
+    first; `frames_damaged` counts those that could not be decoded or were not what they said;
+    `hostile` counts requests that were no message of ours. `missed` is what subscribers
     said they missed, `recovered` what they were given from the journal, `lost` what was gone.
     """
 
@@ -114,6 +115,7 @@ class Health(Message, frozen=True, kw_only=True):
     brain_restarts: Count = 0
     frames: Count = 0
     frames_dropped: Count = 0
+    frames_damaged: Count = 0
     frame_age_ms: Milliseconds | None = None
     answers: Count = 0
     abstained: Count = 0
@@ -142,6 +144,8 @@ class Question(Message, frozen=True, kw_only=True):
     """A question about what the camera sees now; `id` is the asker's and returns in the answer.
 
     `deadline_ms` counts from the moment the runtime receives it; a higher `priority` goes first.
+    `frame` is the number of a Picture that this asker pushed before: the question waits until that
+    frame or a later one of the same scene is the newest in the window.
     """
 
     id: Id
@@ -149,6 +153,28 @@ class Question(Message, frozen=True, kw_only=True):
     deadline_ms: Annotated[int, Meta(ge=1, le=3_600_000)] | None = None
     priority: Annotated[int, Meta(ge=-100, le=100)] = 0
     client: Name = ""
+    frame: Seq | None = None
+
+
+class Picture(Message, frozen=True, kw_only=True):
+    """A frame of the asker's own camera, for a runtime whose source is `bus`.
+
+    The picture itself is the request's third part: a JPEG or PNG file of `width` x `height`, or
+    `rgb8`, rows of red, green, blue. Frames of a scene come with rising `number` and `taken_ns`,
+    the sender's own clock, which may be a simulator's and paces the window. `age_ms` is how old
+    the frame was when it was sent. Another `scene` (a new episode, another place) empties the
+    window. The acknowledgement comes when the frame was judged: `ok` false says what is wrong
+    with it, and `detail` of a good one may say that a newer one took its place.
+    """
+
+    number: Seq
+    width: Annotated[int, Meta(ge=1, le=7680)]
+    height: Annotated[int, Meta(ge=1, le=4320)]
+    encoding: Literal["jpeg", "png", "rgb8"]
+    taken_ns: Seq
+    age_ms: Annotated[float, Meta(ge=0, le=86_400_000)] = 0.0
+    scene: Seq = 0
+    source: Name = ""
 
 
 class Instruct(Message, frozen=True, kw_only=True):
@@ -218,7 +244,7 @@ class Lost(Message, frozen=True, kw_only=True):
     count: Count
 
 
-Request = Question | Instruct | Cancel | History | Snapshot
+Request = Question | Picture | Instruct | Cancel | History | Snapshot
 MESSAGES: tuple[type[Message], ...] = (
     Answer,
     AnswerDelta,
@@ -227,6 +253,7 @@ MESSAGES: tuple[type[Message], ...] = (
     Health,
     Fault,
     Question,
+    Picture,
     Instruct,
     Cancel,
     History,

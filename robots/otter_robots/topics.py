@@ -22,6 +22,7 @@ from otter_robots.messages import (
     History,
     Instruct,
     Message,
+    Picture,
     Question,
     Snapshot,
     Status,
@@ -55,7 +56,7 @@ FAULT = Topic("fault", (Fault,), None, True, "what is wrong while the runtime ca
 TOPICS: dict[str, Topic] = {topic.name: topic for topic in (ANSWER, DELTA, STATUS, HEALTH, FAULT)}
 
 # What the requests socket accepts, and nothing else.
-REQUESTS: tuple[type[Message], ...] = (Question, Instruct, Cancel, History, Snapshot)
+REQUESTS: tuple[type[Message], ...] = (Question, Picture, Instruct, Cancel, History, Snapshot)
 
 
 def find(name: str) -> Topic:

@@ -19,14 +19,16 @@ from otter_runtime.child import ChildBrain
 from otter_runtime.config import BusConfig, RunConfig
 from otter_runtime.drain import Drain
 from otter_runtime.errors import UserError
-from otter_runtime.eye import Eye
+from otter_runtime.eye import Eye, Source
 from otter_runtime.front import Front, Say
 from otter_runtime.journal import Journal
+from otter_runtime.pushed import Pushed
 from otter_runtime.sources import specs
 from otter_runtime.standing import Standing
 
 POCKET = Path(__file__).parent / "pocket" / "bundle-int8"
 JOURNAL = "journal.sqlite"
+BUS = "bus"  # the source of frames that are pushed
 
 
 @contextmanager
@@ -36,9 +38,9 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
     Everything a user can get wrong is found before the first thread or process starts, except what
     is wrong with the bundle: that is the brain's to find. Raises UserError.
     """
-    sources = specs(_given(config), config.folder_hz)
-    standing = Standing(config.instruction, config.interval_s, len(sources))
-    if config.fast and sources[-1].live:
+    source = _source(config)
+    standing = Standing(config.instruction, config.interval_s, len(config.source))
+    if config.fast and source.live:
         raise UserError("a live source cannot be read fast; leave --fast out")
     settings = Settings(
         bundle=str(config.bundle or POCKET),
@@ -48,22 +50,26 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
     )
     with ExitStack() as stack:
         bus = stack.enter_context(_bus(config.bus))
-        drain = Drain(sources, config.fast, config.speed)
-        stack.callback(drain.close)
+        stack.callback(source.close)
         brain = ChildBrain(settings, config.brain.hung_s, config.brain.start_s)
         stack.callback(brain.close)
-        front = Front(config, bus, Eye(drain, config.stale_ms), brain, standing, say)
+        eye = Eye(source, config.stale_ms, config.stuck_ms)
+        front = Front(config, bus, eye, brain, standing, say)
         stack.enter_context(_signals(front))
         yield front
 
 
-def _given(config: RunConfig) -> list[str]:
+def _source(config: RunConfig) -> Source:
     if not config.source:
         raise UserError(
             "there is no source; give --source with a video file, a folder of images or a camera "
-            "number"
+            f"number, or {BUS} for frames that a robot pushes"
         )
-    return config.source
+    if config.source == [BUS]:
+        return Pushed()
+    if BUS in config.source:
+        raise UserError(f"{BUS} is a live source and has no end; give it alone")
+    return Drain(specs(config.source, config.folder_hz), config.fast, config.speed)
 
 
 def _bus(config: BusConfig) -> Bus:

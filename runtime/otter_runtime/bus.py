@@ -21,7 +21,7 @@ import zmq
 from otter_robots import endpoints
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
 from otter_robots.errors import WireError
-from otter_robots.messages import Ack, Fault, History, Message, Snapshot
+from otter_robots.messages import Ack, Fault, History, Message, Picture, Snapshot
 from otter_robots.topics import FAULT, REQUESTS, TOPICS, Topic
 from otter_runtime.archive import Archive
 from otter_runtime.errors import AddressRefused, JournalError, PortInUse
@@ -45,11 +45,12 @@ REPLY = "reply"
 
 @dataclass(frozen=True)
 class Request:
-    """A well-formed request and the peer that a reply goes to."""
+    """A well-formed request and the peer that a reply goes to; `blob` is a Picture's file."""
 
     peer: bytes
     envelope: Envelope
     message: Message
+    blob: bytes = b""
 
 
 class Bus:
@@ -185,8 +186,8 @@ class Bus:
     def poll(self, timeout_ms: float) -> list[Request]:
         """Wait up to `timeout_ms` for requests; never raises for what a peer sends.
 
-        Every request given back was acknowledged to its peer already; what is about the past was
-        answered as well and is not given back.
+        Every request given back was acknowledged to its peer already, except a Picture, which is
+        when it was judged; what is about the past was answered as well and is not given back.
         """
         ready = dict(self._poller.poll(int(timeout_ms)))
         if self._xpub in ready:
@@ -223,7 +224,8 @@ class Bus:
         elif isinstance(request.message, Snapshot):
             self.reply(request, *self.archive.snapshot(request.peer))
         else:
-            self.reply(request, Ack())
+            if not isinstance(request.message, Picture):
+                self.reply(request, Ack())
             return False
         return True
 
@@ -269,9 +271,11 @@ class Bus:
 
 
 def _read(parts: list[bytes]) -> Request:
-    if len(parts) != 2:
+    if len(parts) not in (2, 3):
         raise WireError(f"{len(parts)} parts, a request has a peer and an envelope")
     envelope, message = unpack(parts[1])
+    if isinstance(message, Picture) != (len(parts) == 3):
+        raise WireError(f"{envelope.schema} in {len(parts)} parts; a picture has a blob, alone")
     if not isinstance(message, REQUESTS) or envelope.origin != "live":
         raise WireError(f"{envelope.schema} from {envelope.origin} is no request")
-    return Request(parts[0], envelope, message)
+    return Request(parts[0], envelope, message, *parts[2:])

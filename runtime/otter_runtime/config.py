@@ -54,7 +54,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     questions. `fast` sees every frame of a recording as quickly as it is answered, `speed` plays it
     so many times faster than real time. `wait_s` is how long to wait for a first subscriber before
     the first frame. An answer is valid until its newest frame is `ttl_ms` old; a live camera whose
-    newest frame is older than `stale_ms` is not answered from. `deadline_ms` is for questions that
+    newest frame is older than `stale_ms`, or that repeated one picture for `stuck_ms`, is not
+    answered from. `deadline_ms` is for questions that
     bring none of their own.
     """
 
@@ -69,6 +70,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: Positive = 30_000.0
     ttl_ms: Positive = 3000.0
     stale_ms: Positive = 2000.0
+    stuck_ms: Positive = 1000.0
     window: WindowConfig = WindowConfig()
     bus: BusConfig = BusConfig()
     brain: BrainConfig = BrainConfig()

@@ -66,11 +66,14 @@ class Desk:
 
     # What is asked.
 
-    def take(self, request: Request, why_not: Why | None) -> None:
-        """A request from the bus; a question is declined where `why_not` says why."""
+    def take(self, request: Request, why_not: Why | None, frame_id: int = 0) -> None:
+        """A request from the bus; a question is declined where `why_not` says why.
+
+        It is asked once the window has the frame `frame_id` or a later one.
+        """
         message = request.message
         if isinstance(message, Question):
-            self._question(request, message, why_not)
+            self._question(request, message, why_not, frame_id)
         elif isinstance(message, Instruct):
             self.standing.replace(message.text, message.interval_s)
         elif isinstance(message, Cancel):
@@ -83,21 +86,23 @@ class Desk:
             self.standing.asked(stamp)
             self._ask(Pending(self.standing.text(stamp.scene)))
 
-    def _question(self, request: Request, question: Question, why_not: Why | None) -> None:
+    def _question(
+        self, request: Request, question: Question, why_not: Why | None, frame_id: int
+    ) -> None:
         deadline_ms = question.deadline_ms or self.config.deadline_ms
         deadline_ns = time.monotonic_ns() + round(deadline_ms * 1e6)
         pending = Pending(question.text, request, question.id, deadline_ns)
         if why_not:
             self._abstain(pending, *why_not)
         else:
-            self._ask(pending, question.priority)
+            self._ask(pending, question.priority, frame_id)
 
     def _cancel(self, question_id: str) -> None:
         for ask_id, pending in self._pending.items():
             if pending.question_id == question_id:
                 self.brain.drop(ask_id)
 
-    def _ask(self, pending: Pending, priority: int = 0) -> None:
+    def _ask(self, pending: Pending, priority: int = 0, frame_id: int = 0) -> None:
         self._asked += 1
         ask_id = str(self._asked)
         self._pending[ask_id] = pending
@@ -108,6 +113,7 @@ class Desk:
                 standing=pending.request is None,
                 priority=priority,
                 deadline_ns=pending.deadline_ns,
+                frame_id=frame_id,
             )
         )
 

@@ -66,9 +66,9 @@ class Drain:
         """Begin to read; the first frame of a recording is due now."""
         self._thread.start()
 
-    def fileno(self) -> int:
-        """Readable when there is a frame to take, or the end to notice."""
-        return self._woken.fileno()
+    def descriptors(self) -> list[int]:
+        """What is readable when there is a frame to take, or the end to notice."""
+        return [] if self.ended else [self._woken.fileno()]
 
     def take(self) -> Frame | None:
         """The newest frame that was not taken yet, or None; never waits."""

@@ -11,6 +11,7 @@ OtterError
 │   └── PromptError           a prompt cannot be rendered
 │       ├── TooManyImages     more <image> tokens than media
 │       └── PromptTooLong     prompt and answer exceed the model's positions
+├── DamagedPicture            a pushed frame is not the picture it is said to be
 ├── JournalError              the journal cannot be read or written
 └── EngineError               the engine was used outside its contract
 """
@@ -27,6 +28,10 @@ class MissingExtra(UserError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed; run: pip install 'otter-edge[{extra}]'")
+
+
+class DamagedPicture(OtterError):
+    """A frame that was pushed cannot be used; the sentence goes back to its sender."""
 
 
 class PortInUse(UserError):

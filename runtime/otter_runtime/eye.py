@@ -6,8 +6,8 @@ It knows the gate and the sampling grid; it does not know what the frames are fo
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
-from otter_runtime.drain import Drain
 from otter_runtime.frame import Frame, Stamp
 from otter_runtime.gate import Gate, Verdict
 from otter_runtime.window import Sampler
@@ -18,13 +18,45 @@ _SENTENCE = {
 }
 
 
+class Source(Protocol):
+    """Frames that are kept drained: a `Drain` of files and cameras, or what is `Pushed`.
+
+    `dropped` frames were replaced before anybody took them, `damaged` ones could not be decoded,
+    and `trouble` says why a live source gives nothing just now.
+    """
+
+    dropped: int
+    damaged: int
+    trouble: str
+
+    @property
+    def live(self) -> bool:
+        """Whether it has no end."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is played out and its last frame taken."""
+
+    def start(self) -> None:
+        """Begin to read."""
+
+    def descriptors(self) -> list[int]:
+        """What becomes readable when there is something to take."""
+
+    def take(self) -> Frame | None:
+        """The newest frame that was not taken yet, or None; never waits."""
+
+    def close(self) -> None:
+        """Stop reading."""
+
+
 class Eye:
     """One look at a time; `newest` is the stamp of the last frame that could be answered from."""
 
-    def __init__(self, drain: Drain, stale_ms: float) -> None:
-        self.drain = drain
+    def __init__(self, source: Source, stale_ms: float, stuck_ms: float = 1000.0) -> None:
+        self.source = source
         self.newest: Stamp | None = None
-        self._gate = Gate(drain.live)
+        self._gate = Gate(source.live, stuck_ms)
         self._verdict = Verdict.FINE
         self._stale_ns = stale_ms * 1e6
         self._sampler: Sampler | None = None
@@ -39,15 +71,15 @@ class Eye:
         """Begin to read, `rate_hz` frames a second being wanted."""
         self._sampler = Sampler(rate_hz)
         self._opened_ns = time.monotonic_ns()
-        self.drain.start()
+        self.source.start()
 
     def descriptors(self) -> list[int]:
         """What becomes readable when there is something to look at."""
-        return [] if self.drain.ended else [self.drain.fileno()]
+        return self.source.descriptors()
 
     def look(self) -> Frame | None:
         """The newest frame, if there is a new one that the window wants and the gate lets in."""
-        frame = self.drain.take() if self._sampler else None
+        frame = self.source.take() if self._sampler else None
         if frame is None or self._sampler is None:
             return None
         self._verdict = self._gate.judge(frame)
@@ -58,11 +90,11 @@ class Eye:
 
     def blind(self, now_ns: int) -> tuple[str, str] | None:
         """Why nothing should be answered now, as a code and a sentence; None where all is well."""
-        if self.drain.trouble:
-            return "camera-lost", self.drain.trouble
+        if self.source.trouble:
+            return "camera-lost", self.source.trouble
         if self._verdict is not Verdict.FINE:
             return f"camera-{self._verdict.value}", _SENTENCE[self._verdict]
-        if self.drain.live and self.opened:
+        if self.source.live and self.opened:
             # A camera that never gave a frame is as blind as one that stopped.
             age_ns = now_ns - (self.newest.mono_ns if self.newest else self._opened_ns)
             if age_ns > self._stale_ns:
@@ -73,4 +105,4 @@ class Eye:
     @property
     def ended(self) -> bool:
         """Whether a recording is played out."""
-        return self.opened and self.drain.ended
+        return self.opened and self.source.ended

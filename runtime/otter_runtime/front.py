@@ -13,14 +13,15 @@ from typing import Literal
 import msgspec
 
 from otter_robots.envelope import Envelope
-from otter_robots.messages import Fault, Message, Status
+from otter_robots.messages import Ack, Fault, Message, Picture, Status
 from otter_robots.topics import ANSWER, FAULT, HEALTH, STATUS, Topic
 from otter_runtime.brain import Brain
-from otter_runtime.bus import Bus
+from otter_runtime.bus import Bus, Request
 from otter_runtime.config import RunConfig
-from otter_runtime.desk import Desk
-from otter_runtime.errors import EngineError, OtterError, UserError
+from otter_runtime.desk import Desk, Why
+from otter_runtime.errors import DamagedPicture, EngineError, OtterError, UserError
 from otter_runtime.eye import Eye
+from otter_runtime.pushed import Pushed
 from otter_runtime.standing import Standing
 from otter_runtime.vitals import Vitals
 from otter_runtime.wire import Declined, Died, Event, Failed, Piece, Ready, Said, Shown
@@ -51,6 +52,7 @@ class Front:
     ) -> None:
         self.config, self.bus, self.eye, self.brain = config, bus, eye, brain
         self.standing = standing
+        self.pushed = eye.source if isinstance(eye.source, Pushed) else None
         self.vitals = Vitals()
         self.desk = Desk(config, bus, brain, standing, self.vitals, self._publish)
         self.ready: Ready | None = None  # None while there is no brain that could answer
@@ -95,8 +97,7 @@ class Front:
     def turn(self) -> None:
         """Requests, the brain's events, a frame, the heartbeat: none of them waits for another."""
         self._watch()
-        for request in self.bus.poll(self._patience_ms()):
-            self.desk.take(request, self._why_not())
+        self._serve(self.bus.poll(self._patience_ms()))
         for event in self.brain.events():
             self._hear(event)
         self._notice_blindness()
@@ -121,6 +122,41 @@ class Front:
     @property
     def _outstanding(self) -> bool:
         return bool(self._showing) or self.desk.busy
+
+    # What is asked, and pushed.
+
+    def _serve(self, requests: list[Request]) -> None:
+        """In their order, so that a question is about the frames that came before it."""
+        pictures = [request for request in requests if isinstance(request.message, Picture)]
+        for request in requests:
+            if isinstance(request.message, Picture):
+                self.bus.reply(request, self._let_in(request, newest=request is pictures[-1]))
+                self._look()
+            else:
+                self.desk.take(request, *self._stand(request))
+
+    def _let_in(self, request: Request, newest: bool) -> Ack:
+        assert isinstance(request.message, Picture)
+        if self.pushed is None:
+            return Ack(ok=False, detail="this run has a source of its own; start it with `bus`")
+        if not newest:
+            self.vitals.frames_dropped += 1
+            return Ack(detail="a newer frame took its place")
+        try:
+            self.pushed.push(request.peer, request.message, request.blob)
+        except DamagedPicture as error:
+            return Ack(ok=False, detail=str(error))
+        return Ack()
+
+    def _stand(self, request: Request) -> tuple[Why | None, int]:
+        """Why a request cannot be answered now, if so, and the frame that it waits for."""
+        number = getattr(request.message, "frame", None)
+        if number is None:
+            return self._why_not(), 0
+        awaited = self.pushed.awaited(request.peer, number) if self.pushed else None
+        if awaited is None:
+            return ("no-such-frame", f"frame {number} was not pushed on this connection"), 0
+        return self._why_not(), awaited
 
     # What the source brings.
 
@@ -233,7 +269,8 @@ class Front:
         health = self.vitals.health(
             brain_alive=self.ready is not None,
             brain_restarts=self.brain.restarts,
-            dropped=self.eye.drain.dropped,
+            dropped=self.eye.source.dropped,
+            damaged=self.eye.source.damaged,
             hostile=self.bus.hostile,
             archive=self.bus.archive,
             journal_ok=self.bus.journal_ok,
@@ -241,13 +278,12 @@ class Front:
         self._publish(HEALTH, health)
 
     def _status(self, state: State, detail: str = "") -> Status:
-        scenes = self.eye.drain.scenes
         return Status(
             state=state,
             detail=detail,
             model=self.ready.model if self.ready else "",
             model_hash=self.ready.model_hash if self.ready else "",
-            source=scenes[self._scene].source if self._scene >= 0 else "",
+            source=self.eye.newest.source if self.eye.newest else "",
             instruction=self.standing.text(max(self._scene, 0)) if self.standing.texts else None,
         )
 

@@ -11,7 +11,6 @@ import hashlib
 from otter_runtime.frame import Frame, Pixels
 
 BLACK_LEVEL = 12  # of 255: sensor noise and video black (16/255 scaled) stay below it
-STUCK_AFTER_NS = 1_000_000_000  # a live sensor's noise never repeats for that long
 
 
 class Verdict(enum.Enum):
@@ -25,13 +24,14 @@ class Verdict(enum.Enum):
 class Gate:
     """Judges frames in order; `live` is for cameras, where repeated pixels mean a stuck one.
 
+    A sensor's noise never repeats for a second; a simulator's camera has none, and is given longer.
     A recording may stand still for as long as it likes: there only black counts.
     """
 
-    def __init__(self, live: bool, stuck_after_ns: int = STUCK_AFTER_NS) -> None:
+    def __init__(self, live: bool, stuck_ms: float = 1000.0) -> None:
         self.live = live
-        self.stuck_after_ns = stuck_after_ns
-        self._digest = b""
+        self.stuck_after_ns = stuck_ms * 1e6
+        self._seen = (-1, b"")  # scene, digest
         self._since_ns = 0
 
     def judge(self, frame: Frame) -> Verdict:
@@ -46,8 +46,9 @@ class Gate:
         # Every 4th row and column: a sixteenth of the bytes, and noise shows in any of them.
         sample = frame.pixels[::4, ::4].tobytes()
         digest = hashlib.blake2b(sample, digest_size=16).digest()
-        if digest != self._digest:
-            self._digest, self._since_ns = digest, frame.stamp.mono_ns
+        seen = (frame.stamp.scene, digest)
+        if seen != self._seen:
+            self._seen, self._since_ns = seen, frame.stamp.mono_ns
         return frame.stamp.mono_ns - self._since_ns >= self.stuck_after_ns
 
 

@@ -117,8 +117,12 @@ class StepLoop:
         return next((job for job in self._jobs if self._may_run(job)), None)
 
     def _may_run(self, job: Job) -> bool:
-        ready = job.started or len(self.window) >= job.ask.frames
+        ready = job.started or self._has_frames(job.ask)
         return ready or job.expired(self._clock.now_ns())
+
+    def _has_frames(self, ask: Ask) -> bool:
+        stamps = self.window.stamps
+        return len(stamps) >= ask.frames and stamps[-1].id >= ask.frame_id
 
     def _goes_ahead(self, job: Job) -> bool:
         # Until its first token, and only one question in a row: then a frame gets its turn.

@@ -37,7 +37,8 @@ class Ask(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     standing: bool = False
     priority: int = 0
     deadline_ns: int | None = None
-    frames: int = 1  # wait until the window has so many
+    frames: int = 1  # wait until the window has so many,
+    frame_id: int = 0  # and ends with this frame or a later one
 
 
 class Drop(msgspec.Struct, frozen=True, tag=True):

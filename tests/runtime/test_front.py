@@ -96,7 +96,7 @@ def test_a_lost_camera_is_a_fault_and_a_new_scene_when_it_is_back(
     # A stream's address is live: it has no end, so when it stops it is lost, and opened again.
     front = make([Spec(f"file://{clip}")], RunConfig(instruction=["What next?"]))
     until_s = time.monotonic() + 10
-    while front.eye.drain.scenes[-1:] == [] or front.eye.drain.scenes[-1].number < 1:
+    while front.eye.newest is None or front.eye.newest.scene < 1:
         front.turn()
         assert time.monotonic() < until_s
     faults = [message for message in published if isinstance(message, Fault)]

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="SOURCE",
-        help="a video file, a folder of images, a camera number or a stream's address; several "
-        "files are played one after the other",
+        help="a video file, a folder of images, a camera number, a stream's address, or `bus` for "
+        "frames that a robot pushes; several files are played one after the other",
     )
     add("--bundle", metavar="DIR", help="the model (default: the pocket model, int8)")
     add(
