@@ -71,6 +71,11 @@ class Listener:
         elif not was_behind:
             self._ask_at_s[topic] = now_s
 
+    @property
+    def ready(self) -> int:
+        """How many messages wait for `give`."""
+        return len(self._ready)
+
     def give(self) -> Item | None:
         """The next message, where one is ready.
 
