@@ -1,5 +1,5 @@
-"""The workstation's commands: `otter-edge export` and `otter-edge verify`. Importing is cheap."""
+"""The workstation's commands: `otter-edge export`, `verify` and `lint`. Importing is cheap."""
 
-from otter_export.commands import export, verify
+from otter_export.commands import export, lint, verify
 
-__all__ = ["export", "verify"]
+__all__ = ["export", "lint", "verify"]
