@@ -10,23 +10,35 @@ stream are filled from the runtime's journal.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil
 from types import TracebackType
 
 import zmq
 
-from otter_robots.connection import ACK_TIMEOUT_S, Connection, Reply
+from otter_robots.connection import (
+    ACK_TIMEOUT_S,
+    ORDER_TTL_MS,
+    STAMPS,
+    STOP_TTL_MS,
+    Connection,
+    Reply,
+)
 from otter_robots.envelope import Envelope
-from otter_robots.errors import NoAnswer, NobodyListening
+from otter_robots.errors import NoAnswer, NobodyListening, Refused
 from otter_robots.listener import Since, snapshot_items
 from otter_robots.messages import (
+    RESUME,
+    STOP,
     Abstain,
     Ack,
     Answer,
+    Argument,
     Cancel,
+    Command,
     Instruct,
     Message,
+    Order,
     Page,
     Picture,
     Snapshot,
@@ -143,9 +155,30 @@ class Client(Connection):
         self._check_size(picture, blob)
         self._request(picture, blob)
 
-    def instruct(self, text: str, interval_s: float) -> None:
-        """Replace the standing instruction; raises NobodyListening."""
-        self._request(Instruct(text=text, interval_s=interval_s))
+    def instruct(self, text: str, interval_s: float, ttl_ms: float = ORDER_TTL_MS) -> None:
+        """Replace the standing instruction; raises NobodyListening or Refused."""
+        self._order(Instruct(text=text, interval_s=interval_s), ttl_ms)
+
+    def command(
+        self,
+        name: str,
+        arguments: Mapping[str, Argument] | None = None,
+        ttl_ms: float = ORDER_TTL_MS,
+    ) -> None:
+        """Tell every robot on topic `command`, past the model; robots were told once this returns.
+
+        Raises NobodyListening, and then the order is carried out within `ttl_ms` or never, or
+        Refused.
+        """
+        self._order(Command(name=name, arguments=dict(arguments or {})), ttl_ms)
+
+    def stop(self) -> None:
+        """The emergency stop, `command("stop")`; every robot halts by its own guard."""
+        self.command(STOP, ttl_ms=STOP_TTL_MS)
+
+    def resume(self) -> None:
+        """End a stop."""
+        self.command(RESUME)
 
     def cancel(self, question_id: str) -> None:
         """Drop a question that was not answered yet; raises NobodyListening."""
@@ -171,6 +204,15 @@ class Client(Connection):
         if self._reply(seq, deadline_s, Ack) is None:
             raise NobodyListening(self.requests, ACK_TIMEOUT_S)
         return seq
+
+    def _order(self, order: Order, ttl_ms: float) -> None:
+        for left in reversed(range(STAMPS)):
+            try:
+                self._request(self._stamped(order, ttl_ms))
+                return
+            except Refused as refusal:
+                if not left or not refusal.outdated:
+                    raise
 
     def _send(self, message: Message, deadline_s: float, *blob: bytes) -> int:
         data = self._sealed(message)

@@ -12,19 +12,27 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
 import zmq
 
 from otter_robots import endpoints
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
-from otter_robots.errors import UserError, WireError
+from otter_robots.errors import Refused, UserError, WireError
 from otter_robots.listener import Listener, Since
-from otter_robots.messages import Ack, Message, Picture, Question
+from otter_robots.messages import Ack, Message, Order, Picture, Question
 from otter_robots.recovery import Place
+from otter_robots.stamper import Stamper
 from otter_robots.topics import HEALTH, TOPICS, Topic
 
 # A runtime acknowledges a request in the front process's next turn, well within a millisecond.
 ACK_TIMEOUT_S = 2.0
 RECEIVE_HIGH_WATER = 1000
+# As long as its sender waits for the Ack: what it was told had failed is not carried out later.
+ORDER_TTL_MS = ACK_TIMEOUT_S * 1000
+# A stop is better late than never.
+STOP_TTL_MS = 60_000.0
+# The first teaches the runtime's clock; another client of the same name may come between.
+STAMPS = 4
 
 
 class Reply(NamedTuple):
@@ -35,11 +43,11 @@ class Reply(NamedTuple):
     parts: list[bytes]
 
     def answers(self, seq: int, kinds: tuple[type[Message], ...]) -> bool:
-        """Whether it is a reply of these kinds to request `seq`; raises UserError for a refusal."""
+        """Whether it is a reply of these kinds to request `seq`; raises Refused."""
         if self.envelope.reply_to != seq:
             return False
         if isinstance(self.message, Ack) and not self.message.ok:
-            raise UserError(f"the runtime refused the request: {self.message.detail}")
+            raise Refused(self.message.reason, self.message.detail)
         return isinstance(self.message, kinds)
 
 
@@ -56,6 +64,7 @@ class Connection:
         self.requests = requests or endpoints.requests_endpoint()
         self.name = name
         self._listener = Listener()
+        self._stamper = Stamper(name)
         self._subscribed: set[bytes] = set()
         self._epoch, self._seq = new_epoch(0), 0
         for endpoint in (self.stream, self.requests):
@@ -164,6 +173,11 @@ class Connection:
             frame=frame,
         )
 
+    def _stamped(self, order: Order, ttl_ms: float) -> Order:
+        return msgspec.structs.replace(
+            order, stamp=self._stamper.stamp(ttl_ms, time.monotonic_ns())
+        )
+
     def _sealed(self, message: Message) -> bytes:
         self._seq += 1
         data = pack(seal(message, topic="request", epoch=self._epoch, seq=self._seq))
@@ -192,9 +206,12 @@ class Connection:
         if self._listener.take(parts, time.monotonic()):
             return None
         try:
-            return Reply(*unpack(parts[0]), parts)
+            reply = Reply(*unpack(parts[0]), parts)
         except WireError:
             return None  # counted by the listener
+        if isinstance(reply.message, Ack):
+            self._stamper.hear(reply.envelope, time.monotonic_ns())
+        return reply
 
     # The end.
 

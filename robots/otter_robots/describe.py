@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from otter_robots.messages import Abstain, Answer, AnswerDelta, Fault, Health, Lost, Message, Status
+from otter_robots.messages import (
+    Abstain,
+    Answer,
+    AnswerDelta,
+    Command,
+    Fault,
+    Health,
+    Lost,
+    Message,
+    Status,
+)
 
 
 def describe(message: Message) -> str:
@@ -19,6 +29,9 @@ def describe(message: Message) -> str:
         return f"{'over' if message.cleared else 'fault'} ({message.code}): {message.detail}"
     if isinstance(message, Lost):
         return f"{message.count} messages of {message.topic} are gone for good"
+    if isinstance(message, Command):
+        said = " ".join(f"{name}={value}" for name, value in message.arguments.items())
+        return f"{message.name} {said}".rstrip() + f"  [from {message.stamp.client or 'here'}]"
     if isinstance(message, Health):
         return _pulse(message)
     return repr(message)

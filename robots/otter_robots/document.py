@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect as types
 
 from otter_robots.envelope import Envelope
-from otter_robots.messages import MESSAGES, Message
+from otter_robots.messages import MESSAGES, Message, Stamp
 from otter_robots.topics import REQUESTS, TOPICS, Topic
 
 BEGIN = "<!-- from here: python -m otter_robots.document docs -->"
@@ -51,11 +51,12 @@ def schema() -> str:
 def _derived() -> str:
     topics = "".join(_topic(topic) for topic in TOPICS.values())
     messages = "".join(_message(message) for message in MESSAGES)
-    requests = ", ".join(f"`{message.__name__}`" for message in REQUESTS)
+    requests = "".join(f"| `{one.__name__}` | {allow} |\n" for one, allow in REQUESTS.items())
     return (
         "| topic | on the wire | messages | rate | journalled | |\n|---|---|---|---|---|---|\n"
-        f"{topics}\nThe requests socket takes {requests}.\n\n"
+        f"{topics}\n## The requests\n\n| request | needs a key that may |\n|---|---|\n{requests}\n"
         f"## The envelope\n\n{_about(Envelope)}\n\n{_fields(Envelope)}\n"
+        f"## The stamp of an order\n\n{_about(Stamp)}\n\n{_fields(Stamp)}\n"
         f"## The messages\n\n{messages}"
     )
 
@@ -84,12 +85,13 @@ def _fields(struct: type[msgspec.Struct]) -> str:
 
 
 def _field(field: types.Field) -> str:
-    default = "required" if field.required else f"`{json.dumps(_default(field))}`"
+    default = "required" if field.required else f"`{_default(field)}`"
     return f"| `{field.name}` | {_kind(field.type)} | {default} |\n"
 
 
-def _default(field: types.Field) -> object:
-    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+def _default(field: types.Field) -> str:
+    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    return "{}" if isinstance(value, msgspec.Struct) else json.dumps(value)
 
 
 def _kind(kind: types.Type) -> str:
@@ -99,6 +101,8 @@ def _kind(kind: types.Type) -> str:
         return " or ".join(f"`{json.dumps(value)}`" for value in kind.values)
     if isinstance(kind, types.VarTupleType):
         return f"array of {_kind(kind.item_type)}"
+    if isinstance(kind, types.StructType):
+        return f"a {kind.cls.__name__}"
     if isinstance(kind, types.DictType):
         return f"map of {_kind(kind.key_type)} to {_kind(kind.value_type)}"
     name = type(kind).__name__.removesuffix("Type").lower()

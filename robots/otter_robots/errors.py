@@ -4,6 +4,7 @@ OtterError
 ├── UserError              exit code 2: what was asked for cannot be done as asked
 │   ├── AddressRefused     an endpoint nobody should bind or connect to
 │   ├── NobodyListening    no runtime received the request
+│   ├── Refused            a runtime received the request and refuses it
 │   └── NoAnswer           a runtime received the question and did not answer in time
 └── WireError              bytes from a socket that are no message of ours
 
@@ -11,6 +12,8 @@ OtterError
 """
 
 from __future__ import annotations
+
+from otter_robots.messages import REPLAYED, STALE
 
 
 class OtterError(Exception):
@@ -37,6 +40,19 @@ class NobodyListening(UserError):
             f"nobody received the request at {endpoint} within {waited_s:g} s; "
             "start `otter-edge run` or give the --requests endpoint it printed"
         )
+
+
+class Refused(UserError):
+    """The runtime refuses the request; `reason` is the Ack's."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        super().__init__(f"the runtime refused the request: {detail}")
+
+    @property
+    def outdated(self) -> bool:
+        """Whether only the stamp of an order was wrong: with a fresh one it is welcome."""
+        return self.reason in (STALE, REPLAYED)
 
 
 class NoAnswer(UserError):

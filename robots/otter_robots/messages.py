@@ -5,8 +5,7 @@ says where it is published. Fields are only ever added, with a default, so that 
 a new runtime and the reverse; unknown fields are ignored.
 
 Suffixes are units. `*_mono_ns` is the publisher's monotonic clock (orders and ages), `*_wall_ns`
-nanoseconds since 1970 (for people). Exemplar and Command get their structs with the parts that
-use them.
+nanoseconds since 1970 (for people). Exemplar gets its struct with the part that uses it.
 """
 
 from __future__ import annotations
@@ -23,6 +22,17 @@ Milliseconds = Annotated[float, Meta(ge=0)]
 # What a signed 64-bit integer holds: a database refuses more, and a sum of more cannot be packed.
 MOST = (1 << 63) - 1
 Seq = Annotated[int, Meta(ge=0, le=MOST)]
+
+# What a command may say beside its name: NaN and infinities are out of bounds.
+Number = Annotated[float, Meta(ge=-1e12, le=1e12)]
+Argument = bool | Number | Annotated[str, Meta(max_length=1024)]
+Arguments = Annotated[dict[Id, Argument], Meta(max_length=16)]
+
+# The commands that every robot and the runtime know.
+STOP, RESUME = "stop", "resume"
+
+# Why an order was refused, in `Ack.reason`: an honest sender stamps anew after the first two.
+STALE, REPLAYED, DENIED = "stale", "replayed", "denied"
 
 # A page of history: a few milliseconds' work for the runtime.
 PAGE_MESSAGES = 256
@@ -108,6 +118,7 @@ class Health(Message, frozen=True, kw_only=True):
     first; `frames_damaged` counts those that could not be decoded or were not what they said;
     `hostile` counts requests that were no message of ours. `missed` is what subscribers
     said they missed, `recovered` what they were given from the journal, `lost` what was gone.
+    `stopped` is true from a Command `stop` to the next `resume`, across restarts.
     """
 
     uptime_s: Annotated[float, Meta(ge=0)]
@@ -125,6 +136,7 @@ class Health(Message, frozen=True, kw_only=True):
     recovered: Count = 0
     lost: Count = 0
     journal_ok: bool = True
+    stopped: bool = False
     rss_mib: Annotated[float, Meta(ge=0)] | None = None
 
 
@@ -177,11 +189,44 @@ class Picture(Message, frozen=True, kw_only=True):
     source: Name = ""
 
 
-class Instruct(Message, frozen=True, kw_only=True):
-    """Replaces the standing instruction, asked again every `interval_s` seconds."""
+class Stamp(Struct, frozen=True, kw_only=True):
+    """Whose order this is, and until when: what makes an order count once and in time.
+
+    `epoch` is the run of the runtime that it is for, `seq` the moment it was given, in nanoseconds
+    of that runtime's monotonic clock, both known from an Ack's envelope (`epoch`, `mono_ns`). A
+    client's `seq` only grows. An order for another run, one older than `ttl_ms`, and one that is
+    not newer than the client's last is refused, so that a copy of it is worth nothing.
+    """
+
+    client: Name = ""
+    epoch: Name = ""
+    seq: Seq = 0
+    ttl_ms: Annotated[float, Meta(gt=0, le=3_600_000)] = 2000.0
+
+
+class Order(Message, frozen=True, kw_only=True):
+    """Base of the requests that change something for everybody."""
+
+    stamp: Stamp = Stamp()
+
+
+class Instruct(Order, frozen=True, kw_only=True):
+    """Replaces the standing instruction, asked again every `interval_s` seconds; an order."""
 
     text: UserText
     interval_s: Annotated[float, Meta(ge=0.01, le=86_400)]
+
+
+class Command(Order, frozen=True, kw_only=True):
+    """An order to the robots, told to them at once and as it is, past the model.
+
+    `stop` pauses the standing instruction as well, and `resume` ends that; every other name is
+    the robots' own. On topic `command` its `stamp` says who gave it.
+    """
+
+    name: Id
+    arguments: Arguments = {}
+    journalled: bool = False
 
 
 class Cancel(Message, frozen=True, kw_only=True):
@@ -214,12 +259,15 @@ class Snapshot(Message, frozen=True, kw_only=True):
 class Ack(Message, frozen=True, kw_only=True):
     """The runtime has the request; `ok` false means it refuses it, and `detail` says why.
 
-    Where `retry_ms` is set, the same request is welcome after so many milliseconds.
+    Where `retry_ms` is set, the same request is welcome after so many milliseconds. `reason` is a
+    short code: `stale` and `replayed` for an order's stamp, `denied` for what a client may not.
+    An order is acknowledged once it was carried out: robots were told, the instruction is another.
     """
 
     ok: bool = True
     detail: str = ""
     retry_ms: Milliseconds | None = None
+    reason: Name = ""
 
 
 class Page(Message, frozen=True, kw_only=True):
@@ -244,7 +292,7 @@ class Lost(Message, frozen=True, kw_only=True):
     count: Count
 
 
-Request = Question | Picture | Instruct | Cancel | History | Snapshot
+Request = Question | Picture | Instruct | Command | Cancel | History | Snapshot
 MESSAGES: tuple[type[Message], ...] = (
     Answer,
     AnswerDelta,
@@ -255,6 +303,7 @@ MESSAGES: tuple[type[Message], ...] = (
     Question,
     Picture,
     Instruct,
+    Command,
     Cancel,
     History,
     Snapshot,

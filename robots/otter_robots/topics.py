@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from typing import Literal
 
 from otter_robots.errors import UserError
 from otter_robots.messages import (
@@ -17,6 +18,7 @@ from otter_robots.messages import (
     Answer,
     AnswerDelta,
     Cancel,
+    Command,
     Fault,
     Health,
     History,
@@ -52,11 +54,26 @@ DELTA = Topic("delta", (AnswerDelta,), None, False, "pieces of an answer while i
 STATUS = Topic("status", (Status,), None, True, "a runtime starts, runs, ends")
 HEALTH = Topic("health", (Health,), 1.0, False, "the heartbeat")
 FAULT = Topic("fault", (Fault,), None, True, "what is wrong while the runtime carries on")
+COMMAND = Topic("command", (Command,), None, True, "orders to the robots, past the model")
 
-TOPICS: dict[str, Topic] = {topic.name: topic for topic in (ANSWER, DELTA, STATUS, HEALTH, FAULT)}
+TOPICS: dict[str, Topic] = {
+    topic.name: topic for topic in (ANSWER, DELTA, STATUS, HEALTH, FAULT, COMMAND)
+}
 
-# What the requests socket accepts, and nothing else.
-REQUESTS: tuple[type[Message], ...] = (Question, Picture, Instruct, Cancel, History, Snapshot)
+# What a client may do; each includes those before it.
+Allow = Literal["observe", "ask", "command"]
+ALLOW: tuple[Allow, ...] = ("observe", "ask", "command")
+
+# What the requests socket accepts, and what a client has to be allowed for it.
+REQUESTS: dict[type[Message], Allow] = {
+    Question: "ask",
+    Cancel: "ask",
+    Picture: "command",
+    Instruct: "command",
+    Command: "command",
+    History: "observe",
+    Snapshot: "observe",
+}
 
 
 def find(name: str) -> Topic:

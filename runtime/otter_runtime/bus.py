@@ -10,6 +10,7 @@ port into 889 application messages, so whatever is no request of ours is counted
 from __future__ import annotations
 
 import errno
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,12 +22,24 @@ import zmq
 from otter_robots import endpoints
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
 from otter_robots.errors import WireError
-from otter_robots.messages import Ack, Fault, History, Message, Picture, Snapshot
-from otter_robots.topics import FAULT, REQUESTS, TOPICS, Topic
+from otter_robots.messages import (
+    RESUME,
+    STOP,
+    Ack,
+    Command,
+    Fault,
+    History,
+    Message,
+    Order,
+    Picture,
+    Snapshot,
+)
+from otter_robots.topics import COMMAND, FAULT, REQUESTS, TOPICS, Topic
 from otter_runtime.archive import Archive
 from otter_runtime.errors import AddressRefused, JournalError, PortInUse
 from otter_runtime.ipc import IpcLock
 from otter_runtime.journal import Journal
+from otter_runtime.orders import Orders
 
 # A subscriber that stops reading loses messages, which it sees in seq, and holds nobody else up.
 STREAM_HIGH_WATER, REQUESTS_HIGH_WATER = 1000, 100
@@ -80,6 +93,7 @@ class Bus:
         self._poller.register(self._xpub, zmq.POLLIN)
         self._poller.register(self._router, zmq.POLLIN)
         self.epoch = self._begin_epoch()
+        self._orders = Orders(self.epoch)
 
     def _bind(self, kind: int, endpoint: str, high_water: int) -> tuple[zmq.Socket[bytes], str]:
         endpoints.check(endpoint)
@@ -173,6 +187,20 @@ class Bus:
         """Whether somebody listens to this topic, as of the last poll."""
         return any(topic.wire.startswith(prefix) for prefix in self._subscribed)
 
+    def stopped(self) -> bool:
+        """Whether the newest of the journalled `stop` and `resume` is a stop.
+
+        False where the journal cannot be read: robots remember a stop by themselves as well.
+        """
+        try:
+            for data in self._journal.backwards(COMMAND.name):
+                _, message = unpack(data)
+                if isinstance(message, Command) and message.name in (STOP, RESUME):
+                    return message.name == STOP
+        except JournalError:
+            pass
+        return False
+
     # Requests.
 
     def watch(self, descriptor: int) -> None:
@@ -186,8 +214,8 @@ class Bus:
     def poll(self, timeout_ms: float) -> list[Request]:
         """Wait up to `timeout_ms` for requests; never raises for what a peer sends.
 
-        Every request given back was acknowledged to its peer already, except a Picture, which is
-        when it was judged; what is about the past was answered as well and is not given back.
+        What is about the past was answered already and is not given back, nor is an order that was
+        refused; whoever takes a request that is given back replies with an Ack.
         """
         ready = dict(self._poller.poll(int(timeout_ms)))
         if self._xpub in ready:
@@ -218,16 +246,22 @@ class Bus:
         return [request for request in requests if not self._receive(request)]
 
     def _receive(self, request: Request) -> bool:
-        """Acknowledge, or answer at once what is about the past; whether that is all."""
-        if isinstance(request.message, History):
-            self.reply(request, *self.archive.page(request.message, request.peer))
-        elif isinstance(request.message, Snapshot):
+        """Answer at once what needs nobody else; whether that is all."""
+        message = request.message
+        if isinstance(message, History):
+            self.reply(request, *self.archive.page(message, request.peer))
+        elif isinstance(message, Snapshot):
             self.reply(request, *self.archive.snapshot(request.peer))
+        elif refusal := self._refusal(message):
+            self.reply(request, refusal)
         else:
-            if not isinstance(request.message, Picture):
-                self.reply(request, Ack())
             return False
         return True
+
+    def _refusal(self, message: Message) -> Ack | None:
+        if isinstance(message, Order):
+            return self._orders.refusal(message.stamp, time.monotonic_ns())
+        return None
 
     def reply(
         self, request: Request, message: Message | Envelope, parts: Iterable[bytes] = ()
@@ -276,6 +310,6 @@ def _read(parts: list[bytes]) -> Request:
     envelope, message = unpack(parts[1])
     if isinstance(message, Picture) != (len(parts) == 3):
         raise WireError(f"{envelope.schema} in {len(parts)} parts; a picture has a blob, alone")
-    if not isinstance(message, REQUESTS) or envelope.origin != "live":
+    if type(message) not in REQUESTS or envelope.origin != "live":
         raise WireError(f"{envelope.schema} from {envelope.origin} is no request")
     return Request(parts[0], envelope, message, *parts[2:])

@@ -11,8 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from otter_robots.envelope import Envelope
-from otter_robots.messages import Abstain, AnswerDelta, Cancel, Instruct, Message, Question
-from otter_robots.topics import ANSWER, DELTA, Topic
+from otter_robots.messages import (
+    RESUME,
+    STOP,
+    Abstain,
+    Ack,
+    AnswerDelta,
+    Cancel,
+    Command,
+    Instruct,
+    Message,
+    Question,
+)
+from otter_robots.topics import ANSWER, COMMAND, DELTA, Topic
 from otter_runtime.answers import answer
 from otter_runtime.brain import Brain
 from otter_runtime.bus import Bus, Request
@@ -73,11 +84,16 @@ class Desk:
         """
         message = request.message
         if isinstance(message, Question):
+            self.bus.reply(request, Ack())
             self._question(request, message, why_not, frame_id)
-        elif isinstance(message, Instruct):
+            return
+        if isinstance(message, Instruct):
             self.standing.replace(message.text, message.interval_s)
+        elif isinstance(message, Command):
+            self._command(message)
         elif isinstance(message, Cancel):
             self._cancel(message.question_id)
+        self.bus.reply(request, Ack())
 
     def instruct(self, stamp: Stamp) -> None:
         """Ask the standing instruction where it is due, unless the last is not answered yet."""
@@ -96,6 +112,19 @@ class Desk:
             self._abstain(pending, *why_not)
         else:
             self._ask(pending, question.priority, frame_id)
+
+    def _command(self, command: Command) -> None:
+        self._publish(COMMAND, command)
+        if command.name == STOP:
+            self.standing.paused = True
+            self._drop_standing()
+        elif command.name == RESUME:
+            self.standing.paused = False
+
+    def _drop_standing(self) -> None:
+        for ask_id, pending in self._pending.items():
+            if pending.request is None:
+                self.brain.drop(ask_id)
 
     def _cancel(self, question_id: str) -> None:
         for ask_id, pending in self._pending.items():

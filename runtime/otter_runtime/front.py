@@ -53,6 +53,7 @@ class Front:
         self.config, self.bus, self.eye, self.brain = config, bus, eye, brain
         self.standing = standing
         self.pushed = eye.source if isinstance(eye.source, Pushed) else None
+        self.standing.paused = bus.stopped()
         self.vitals = Vitals()
         self.desk = Desk(config, bus, brain, standing, self.vitals, self._publish)
         self.ready: Ready | None = None  # None while there is no brain that could answer
@@ -274,6 +275,7 @@ class Front:
             hostile=self.bus.hostile,
             archive=self.bus.archive,
             journal_ok=self.bus.journal_ok,
+            stopped=self.standing.paused,
         )
         self._publish(HEALTH, health)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,6 +115,16 @@ class Journal:
                 (topic, start or 0, limit),
             )
             return [*_gone(db, topic, epoch, seq, start), *map(Row._make, kept)]
+        except (sqlite3.Error, OSError) as error:
+            raise self._failure(error) from error
+
+    def backwards(self, topic: str) -> Iterator[bytes]:
+        """The packed envelopes of a topic, newest first. Raises JournalError."""
+        try:
+            for (envelope,) in self._open().execute(
+                "SELECT envelope FROM published WHERE topic = ? ORDER BY place DESC", (topic,)
+            ):
+                yield envelope
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
 

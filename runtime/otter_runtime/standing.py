@@ -13,7 +13,10 @@ from otter_runtime.window import SLACK_NS
 
 
 class Standing:
-    """One text for every source, or one for each; none at all where `texts` is empty."""
+    """One text for every source, or one for each; none at all where `texts` is empty.
+
+    While `paused` nothing is due.
+    """
 
     def __init__(self, texts: Sequence[str], interval_s: float, sources: int) -> None:
         if len(texts) not in (0, 1, sources):
@@ -23,6 +26,7 @@ class Standing:
             )
         self.texts = list(texts)
         self.interval_ns = round(interval_s * 1e9)
+        self.paused = False
         self._last: Stamp | None = None
 
     def replace(self, text: str, interval_s: float) -> None:
@@ -35,7 +39,7 @@ class Standing:
 
     def due(self, stamp: Stamp) -> bool:
         """Whether it should be asked, the newest frame of the window being `stamp`."""
-        if not self.texts:
+        if self.paused or not self.texts:
             return False
         last = self._last
         if last is None or last.scene != stamp.scene:

@@ -38,6 +38,7 @@ class Vitals:
         hostile: int,
         archive: Archive,
         journal_ok: bool,
+        stopped: bool,
     ) -> Health:
         """The heartbeat's message, as of now; `dropped` frames never reached the front."""
         now_ns = time.monotonic_ns()
@@ -57,6 +58,7 @@ class Vitals:
             recovered=archive.recovered,
             lost=archive.lost,
             journal_ok=journal_ok,
+            stopped=stopped,
             rss_mib=_resident_mib(),
         )
 

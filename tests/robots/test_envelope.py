@@ -31,13 +31,17 @@ def values(kind: inspect.Type) -> st.SearchStrategy[object]:
         low, high = kind.ge, kind.le
         return st.integers(-(2**63) if low is None else low, 2**63 - 1 if high is None else high)
     if isinstance(kind, inspect.FloatType):
-        return st.floats(kind.ge, kind.le, allow_nan=False, allow_infinity=False)
+        above = kind.ge if kind.gt is None else math.nextafter(kind.gt, math.inf)
+        return st.floats(above, kind.le, allow_nan=False, allow_infinity=False)
     if isinstance(kind, inspect.StrType):
         return st.text(min_size=kind.min_length or 0, max_size=min(kind.max_length or 99, 99))
     if isinstance(kind, inspect.LiteralType):
         return st.sampled_from(kind.values)
     if isinstance(kind, inspect.VarTupleType):
         return st.lists(values(kind.item_type), max_size=9).map(tuple)
+    if isinstance(kind, inspect.StructType):
+        fields = {field.name: values(field.type) for field in kind.fields}
+        return st.fixed_dictionaries(fields).map(lambda given: kind.cls(**given))
     if isinstance(kind, inspect.DictType):
         return st.dictionaries(values(kind.key_type), values(kind.value_type), max_size=9)
     raise NotImplementedError(f"no strategy for {kind}")
@@ -152,5 +156,5 @@ def test_a_message_on_the_wire_is_what_other_languages_expect() -> None:
         "ttl_ms": None,
         "origin": "live",
         "reply_to": None,
-        "body": {"type": "Ack", "ok": True, "detail": "", "retry_ms": None},
+        "body": {"type": "Ack", "ok": True, "detail": "", "retry_ms": None, "reason": ""},
     }

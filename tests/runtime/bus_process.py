@@ -18,8 +18,8 @@ import signal
 from pathlib import Path
 
 from otter_robots.envelope import Envelope
-from otter_robots.messages import Answer, Cancel, Health, Instruct, Question
-from otter_robots.topics import ANSWER, HEALTH
+from otter_robots.messages import Ack, Answer, Cancel, Command, Health, Instruct, Question
+from otter_robots.topics import ANSWER, COMMAND, HEALTH
 from otter_runtime import journal as journal_module
 from otter_runtime.bus import Bus, Request
 from otter_runtime.journal import Journal
@@ -56,6 +56,9 @@ def answer(text: str, question_id: str | None = None) -> Answer:
 
 def reply(bus: Bus, request: Request) -> None:
     message = request.message
+    if isinstance(message, Command):
+        bus.publish(COMMAND, message)
+    bus.reply(request, Ack())
     if isinstance(message, Question) and message.text != "silence":
         bus.reply(request, bus.publish(ANSWER, answer(message.text, message.id)))
     elif isinstance(message, Instruct):

@@ -79,6 +79,7 @@ def test_a_request_is_acknowledged_and_answered(bus: Bus, dealer: zmq.Socket[byt
     dealer.send(packed(QUESTION))
     (request,) = requests(bus)
     assert request.message == QUESTION
+    bus.reply(request, Ack())
     bus.reply(request, bus.publish(ANSWER, ANSWERED))
     ack, answer = (unpack(dealer.recv()) for _ in range(2))
     assert ack[1] == Ack()

@@ -1,0 +1,140 @@
+"""Orders: carried out once and in time, and copies of them never, not even after a restart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+
+from otter_robots.envelope import pack, seal, unpack
+from otter_robots.messages import (
+    REPLAYED,
+    STALE,
+    Ack,
+    Command,
+    Instruct,
+    Order,
+    Stamp,
+)
+from otter_robots.topics import COMMAND
+from otter_runtime.bus import Bus
+from otter_runtime.journal import Journal
+from otter_runtime.orders import CLIENTS, Orders
+
+NOW_NS = 10**12
+TTL_MS = 500.0
+
+
+def stamp(client: str = "arm", epoch: str = "run", age_ms: float = 0.0) -> Stamp:
+    return Stamp(client=client, epoch=epoch, seq=NOW_NS - round(age_ms * 1e6), ttl_ms=TTL_MS)
+
+
+def reason(orders: Orders, given: Stamp, now_ns: int = NOW_NS) -> str:
+    refusal = orders.refusal(given, now_ns)
+    return refusal.reason if refusal else ""
+
+
+def test_an_order_counts_once() -> None:
+    orders = Orders("run")
+    assert reason(orders, stamp()) == ""
+    assert reason(orders, stamp()) == REPLAYED
+    assert reason(orders, stamp(age_ms=1)) == REPLAYED
+    assert reason(orders, stamp(client="leg")) == ""
+
+
+@pytest.mark.parametrize(
+    "late",
+    [stamp(epoch="another"), stamp(epoch=""), stamp(age_ms=TTL_MS + 1), stamp(age_ms=-1001)],
+)
+def test_an_order_out_of_its_time_is_stale(late: Stamp) -> None:
+    orders = Orders("run")
+    assert reason(orders, late) == STALE
+    # and leaves no trace: the next one in time is taken
+    assert reason(orders, stamp(client=late.client)) == ""
+
+
+def test_clients_that_were_forgotten_cannot_be_replayed() -> None:
+    orders = Orders("run")
+    assert reason(orders, stamp("first", age_ms=1)) == ""
+    for number in range(CLIENTS):
+        assert reason(orders, stamp(f"client {number}")) == ""
+    assert reason(orders, stamp("first", age_ms=1)) == REPLAYED
+    assert reason(orders, stamp("first")) == ""
+
+
+# Over a bus.
+
+
+@pytest.fixture
+def endpoints(tmp_path: Path) -> tuple[str, str]:
+    return f"ipc://{tmp_path}/s", f"ipc://{tmp_path}/r"
+
+
+@pytest.fixture
+def bus(endpoints: tuple[str, str], tmp_path: Path) -> Iterator[Bus]:
+    with Bus(*endpoints, Journal(tmp_path / "j.db")) as bus:
+        yield bus
+
+
+def ask(bus: Bus, dealer: zmq.Socket[bytes], data: bytes) -> tuple[list[Order], Ack]:
+    """What the bus gives to be carried out of these bytes, and the reply to them."""
+    dealer.send(data)
+    taken = []
+    until_s = time.monotonic() + 10
+    while not dealer.poll(0) and time.monotonic() < until_s:
+        for request in bus.poll(50):
+            assert isinstance(request.message, Order)
+            taken.append(request.message)
+            bus.reply(request, Ack())
+    _, ack = unpack(dealer.recv())
+    assert isinstance(ack, Ack)
+    return taken, ack
+
+
+def packed(order: Order) -> bytes:
+    return pack(seal(order, topic="request", epoch="e", seq=1))
+
+
+def fresh(bus: Bus) -> Stamp:
+    return Stamp(client="arm", epoch=bus.epoch, seq=time.monotonic_ns(), ttl_ms=60_000.0)
+
+
+ORDERS = [Command(name="stop"), Instruct(text="go", interval_s=1.0)]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: type(order).__name__)
+def test_captured_bytes_are_worth_nothing_even_after_a_restart(
+    order: Order, endpoints: tuple[str, str], tmp_path: Path
+) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.connect(endpoints[1])
+        with Bus(*endpoints, Journal(tmp_path / "j.db")) as bus:
+            captured = packed(msgspec.structs.replace(order, stamp=fresh(bus)))
+            assert len(ask(bus, dealer, captured)[0]) == 1
+            taken, ack = ask(bus, dealer, captured)
+            assert (taken, ack.ok, ack.reason) == ([], False, REPLAYED)
+        with Bus(*endpoints, Journal(tmp_path / "j.db")) as again:
+            taken, ack = ask(again, dealer, captured)
+            assert (taken, ack.ok, ack.reason) == ([], False, STALE)
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: type(order).__name__)
+def test_an_order_without_a_stamp_is_refused(bus: Bus, order: Order) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.connect(bus.requests)
+        taken, ack = ask(bus, dealer, packed(order))
+        assert (taken, ack.reason) == ([], STALE)
+
+
+def test_whether_it_is_stopped_survives_a_restart(
+    endpoints: tuple[str, str], tmp_path: Path
+) -> None:
+    for name, stopped in [("wave", False), ("stop", True), ("wave", True), ("resume", False)]:
+        with Bus(*endpoints, Journal(tmp_path / "j.db")) as bus:
+            bus.publish(COMMAND, Command(name=name))
+        with Bus(*endpoints, Journal(tmp_path / "j.db")) as again:
+            assert again.stopped() == stopped
