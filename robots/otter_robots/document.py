@@ -16,11 +16,13 @@ import msgspec
 from msgspec import inspect as types
 
 from otter_robots.envelope import Envelope
-from otter_robots.messages import MESSAGES, Message, Stamp
+from otter_robots.messages import MESSAGES, Stamp
+from otter_robots.skill import Choice, Offer, Parameter, Skill
 from otter_robots.topics import REQUESTS, TOPICS, Topic
 
 BEGIN = "<!-- from here: python -m otter_robots.document docs -->"
 END = "<!-- to here -->"
+PARTS = (Offer, Skill, Parameter, Choice)
 
 
 def main(folder: Path) -> None:
@@ -52,12 +54,14 @@ def _derived() -> str:
     topics = "".join(_topic(topic) for topic in TOPICS.values())
     messages = "".join(_message(message) for message in MESSAGES)
     requests = "".join(f"| `{one.__name__}` | {allow} |\n" for one, allow in REQUESTS.items())
+    parts = "".join(_message(part) for part in PARTS)
     return (
         "| topic | on the wire | messages | rate | journalled | |\n|---|---|---|---|---|---|\n"
         f"{topics}\n## The requests\n\n| request | needs a key that may |\n|---|---|\n{requests}\n"
         f"## The envelope\n\n{_about(Envelope)}\n\n{_fields(Envelope)}\n"
         f"## The stamp of an order\n\n{_about(Stamp)}\n\n{_fields(Stamp)}\n"
         f"## The messages\n\n{messages}"
+        f"## Skills and choices\n\n{parts}"
     )
 
 
@@ -69,7 +73,7 @@ def _topic(topic: Topic) -> str:
     return f"| {topic.name} | `{wire}` | {names} | {rate} | {journalled} | {topic.about} |\n"
 
 
-def _message(message: type[Message]) -> str:
+def _message(message: type[msgspec.Struct]) -> str:
     return f"### {message.__name__}\n\n{_about(message)}\n\n{_fields(message)}\n"
 
 
@@ -102,7 +106,7 @@ def _kind(kind: types.Type) -> str:
     if isinstance(kind, types.VarTupleType):
         return f"array of {_kind(kind.item_type)}"
     if isinstance(kind, types.StructType):
-        return f"a {kind.cls.__name__}"
+        return kind.cls.__name__
     if isinstance(kind, types.DictType):
         return f"map of {_kind(kind.key_type)} to {_kind(kind.value_type)}"
     name = type(kind).__name__.removesuffix("Type").lower()

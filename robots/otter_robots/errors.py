@@ -13,7 +13,8 @@ OtterError
 
 from __future__ import annotations
 
-from otter_robots.messages import REPLAYED, STALE
+# Why an order was refused, in `Ack.reason`: an honest sender stamps anew after the first two.
+STALE, REPLAYED, DENIED = "stale", "replayed", "denied"
 
 
 class OtterError(Exception):

@@ -14,6 +14,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from otter_robots.errors import DENIED as DENIED
+from otter_robots.errors import REPLAYED as REPLAYED
+from otter_robots.errors import STALE as STALE
+from otter_robots.skill import Choice, Offer
+
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
 Name = Annotated[str, Meta(max_length=64)]
 UserText = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -30,9 +35,6 @@ Arguments = Annotated[dict[Id, Argument], Meta(max_length=16)]
 
 # The commands that every robot and the runtime know.
 STOP, RESUME = "stop", "resume"
-
-# Why an order was refused, in `Ack.reason`: an honest sender stamps anew after the first two.
-STALE, REPLAYED, DENIED = "stale", "replayed", "denied"
 
 # A page of history: a few milliseconds' work for the runtime.
 PAGE_MESSAGES = 256
@@ -54,7 +56,8 @@ class Answer(Message, frozen=True, kw_only=True):
     that a reader finds the very picture. `age_ms` is that frame's age at publish, and the answer
     is valid until its age is `ttl_ms`. `late` says that a deadline or the ttl had passed at
     publish. `journalled` is set by the bus: false means this answer cannot be recovered after a
-    crash. `timing` is milliseconds by stage.
+    crash. `timing` is milliseconds by stage. Where a robot offered its skills, `choices` are all
+    that it could do, the likeliest first; `text` and `confidence` are then the first one's.
     """
 
     text: str
@@ -74,6 +77,7 @@ class Answer(Message, frozen=True, kw_only=True):
     partial: bool = False
     journalled: bool = False
     timing: dict[str, float] = {}
+    choices: tuple[Choice, ...] = ()
 
 
 class AnswerDelta(Message, frozen=True, kw_only=True):
@@ -158,6 +162,7 @@ class Question(Message, frozen=True, kw_only=True):
     `deadline_ms` counts from the moment the runtime receives it; a higher `priority` goes first.
     `frame` is the number of a Picture that this asker pushed before: the question waits until that
     frame or a later one of the same scene is the newest in the window.
+    With `skills` the answer is one of them, and carries the choice among all.
     """
 
     id: Id
@@ -166,6 +171,7 @@ class Question(Message, frozen=True, kw_only=True):
     priority: Annotated[int, Meta(ge=-100, le=100)] = 0
     client: Name = ""
     frame: Seq | None = None
+    skills: Offer | None = None
 
 
 class Picture(Message, frozen=True, kw_only=True):
@@ -211,10 +217,14 @@ class Order(Message, frozen=True, kw_only=True):
 
 
 class Instruct(Order, frozen=True, kw_only=True):
-    """Replaces the standing instruction, asked again every `interval_s` seconds; an order."""
+    """Replaces the standing instruction, asked again every `interval_s` seconds; an order.
+
+    With `skills` every answer is one of them; their affordances stay those given here.
+    """
 
     text: UserText
     interval_s: Annotated[float, Meta(ge=0.01, le=86_400)]
+    skills: Offer | None = None
 
 
 class Command(Order, frozen=True, kw_only=True):

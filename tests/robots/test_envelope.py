@@ -33,12 +33,17 @@ def values(kind: inspect.Type) -> st.SearchStrategy[object]:
     if isinstance(kind, inspect.FloatType):
         above = kind.ge if kind.gt is None else math.nextafter(kind.gt, math.inf)
         return st.floats(above, kind.le, allow_nan=False, allow_infinity=False)
+    if isinstance(kind, inspect.StrType) and kind.pattern:
+        return st.from_regex(kind.pattern, fullmatch=True).map(lambda text: text[:64])
     if isinstance(kind, inspect.StrType):
         return st.text(min_size=kind.min_length or 0, max_size=min(kind.max_length or 99, 99))
     if isinstance(kind, inspect.LiteralType):
         return st.sampled_from(kind.values)
     if isinstance(kind, inspect.VarTupleType):
-        return st.lists(values(kind.item_type), max_size=9).map(tuple)
+        most = 2 if isinstance(kind.item_type, inspect.StructType) else min(9, kind.max_length or 9)
+        return st.lists(values(kind.item_type), min_size=kind.min_length or 0, max_size=most).map(
+            tuple
+        )
     if isinstance(kind, inspect.StructType):
         fields = {field.name: values(field.type) for field in kind.fields}
         return st.fixed_dictionaries(fields).map(lambda given: kind.cls(**given))
