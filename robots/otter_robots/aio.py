@@ -14,24 +14,38 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TypeVar
 
 import zmq
 
-from otter_robots.connection import ACK_TIMEOUT_S, RECEIVE_HIGH_WATER, Connection, Reply
+from otter_robots.connection import (
+    ACK_TIMEOUT_S,
+    ORDER_TTL_MS,
+    RECEIVE_HIGH_WATER,
+    STAMPS,
+    STOP_TTL_MS,
+    Connection,
+    Reply,
+)
 from otter_robots.envelope import Envelope
-from otter_robots.errors import NoAnswer, NobodyListening, OtterError
+from otter_robots.errors import NoAnswer, NobodyListening, OtterError, Refused
 from otter_robots.listener import Since, snapshot_items
 from otter_robots.messages import (
+    RESUME,
+    STOP,
     Abstain,
     Ack,
     Answer,
+    Argument,
     Cancel,
+    Command,
     Instruct,
     Message,
+    Order,
     Page,
+    Picture,
     Snapshot,
 )
 from otter_robots.recovery import OLDEST as OLDEST
@@ -183,15 +197,18 @@ class Client(Connection):
         *,
         deadline_ms: int | None = None,
         priority: int = 0,
+        frame: int | None = None,
     ) -> Answer | Abstain:
         """Ask about what the camera sees now and wait for the answer, or why there is none.
 
+        `frame` is the number of a picture that was pushed: the answer is about it or a later one.
         Raises NobodyListening when no runtime takes the question, NoAnswer when one did and stays
         silent for `timeout_s`. Where the waiting is cancelled, so is the question.
         """
-        return (await self.ask_sealed(text, timeout_s, deadline_ms=deadline_ms, priority=priority))[
-            1
-        ]
+        _, reply = await self.ask_sealed(
+            text, timeout_s, deadline_ms=deadline_ms, priority=priority, frame=frame
+        )
+        return reply
 
     async def ask_sealed(
         self,
@@ -200,9 +217,10 @@ class Client(Connection):
         *,
         deadline_ms: int | None = None,
         priority: int = 0,
+        frame: int | None = None,
     ) -> tuple[Envelope, Answer | Abstain]:
         """`ask`, with the reply's envelope."""
-        question = self._question(text, deadline_ms, priority)
+        question = self._question(text, deadline_ms, priority, frame)
         deadline_s = time.monotonic() + timeout_s
         try:
             async with self._request(question, Ack) as (seq, _):
@@ -215,10 +233,40 @@ class Client(Connection):
         assert isinstance(reply.message, (Answer, Abstain))
         return reply.envelope, reply.message
 
-    async def instruct(self, text: str, interval_s: float) -> None:
-        """Replace the standing instruction; raises NobodyListening."""
-        async with self._request(Instruct(text=text, interval_s=interval_s), Ack):
+    async def push(self, picture: Picture, blob: bytes) -> None:
+        """Push a frame of the robot's own camera: `blob` is the file that `picture` describes.
+
+        Returns when the runtime has judged it. Raises UserError with its sentence where it refuses
+        the frame or the frame is larger than the bus takes, NobodyListening.
+        """
+        self._check_size(picture, blob)
+        async with self._request(picture, Ack, blob):
             pass
+
+    async def instruct(self, text: str, interval_s: float, ttl_ms: float = ORDER_TTL_MS) -> None:
+        """Replace the standing instruction; raises NobodyListening or Refused."""
+        await self._order(Instruct(text=text, interval_s=interval_s), ttl_ms)
+
+    async def command(
+        self,
+        name: str,
+        arguments: Mapping[str, Argument] | None = None,
+        ttl_ms: float = ORDER_TTL_MS,
+    ) -> None:
+        """Tell every robot on topic `command`, past the model; robots were told once this returns.
+
+        Raises NobodyListening, and then the order is carried out within `ttl_ms` or never, or
+        Refused.
+        """
+        await self._order(Command(name=name, arguments=dict(arguments or {})), ttl_ms)
+
+    async def stop(self) -> None:
+        """The emergency stop, `command("stop")`; every robot halts by its own guard."""
+        await self.command(STOP, ttl_ms=STOP_TTL_MS)
+
+    async def resume(self) -> None:
+        """End a stop."""
+        await self.command(RESUME)
 
     async def cancel(self, question_id: str) -> None:
         """Drop a question that was not answered yet; raises NobodyListening."""
@@ -234,19 +282,28 @@ class Client(Connection):
             items = snapshot_items(page.parts)
         return {envelope.topic: (envelope, message) for envelope, message in items}
 
+    async def _order(self, order: Order, ttl_ms: float) -> None:
+        for left in reversed(range(STAMPS)):
+            try:
+                async with self._request(self._stamped(order, ttl_ms), Ack):
+                    return
+            except Refused as refusal:
+                if not left or not refusal.outdated:
+                    raise
+
     @contextlib.asynccontextmanager
     async def _request(
-        self, message: Message, first: type[Message]
+        self, message: Message, first: type[Message], *blob: bytes
     ) -> AsyncIterator[tuple[int, Reply]]:
         """Send and wait for the first reply; gives the request's seq and that reply.
 
         Further replies are kept as long as the context is open. Raises NobodyListening.
         """
         deadline_s = time.monotonic() + ACK_TIMEOUT_S
-        data, seq = self._sealed(message), self._seq
+        parts, seq = [self._sealed(message), *blob], self._seq
         self._waiting[seq] = deque()
         try:
-            sent = await self._until(lambda: self._send(data), deadline_s)
+            sent = await self._until(lambda: self._send(parts), deadline_s)
             reply = await self._reply(seq, deadline_s, first) if sent else None
             if reply is None:
                 raise NobodyListening(self.requests, ACK_TIMEOUT_S)
@@ -254,13 +311,13 @@ class Client(Connection):
         finally:
             del self._waiting[seq]
 
-    def _send(self, data: bytes) -> bool | None:
+    def _send(self, parts: list[bytes]) -> bool | None:
         """True once it is sent; None while there is no connection that stands."""
         if not self._writable:
             return None
         self._soon()
         try:
-            self._dealer.send(data, zmq.NOBLOCK)
+            self._dealer.send_multipart(parts, zmq.NOBLOCK)
         except zmq.Again:
             self._writable = False
             return None
@@ -281,7 +338,7 @@ class Client(Connection):
     def _forget(self, question_id: str) -> None:
         """Tell the runtime that nobody waits any more, if it is there to be told."""
         if not self._closed:
-            self._send(self._sealed(Cancel(question_id=question_id)))
+            self._send([self._sealed(Cancel(question_id=question_id))])
 
     # The end.
 

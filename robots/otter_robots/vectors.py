@@ -15,6 +15,7 @@ Values are made from the fields' types and bounds, so a new message needs no sam
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,7 +97,8 @@ def _value(kind: types.Type, name: str, whole: int) -> Any:
     if isinstance(kind, types.FloatType):
         return min(max(0.5, kind.ge or 0.0), 1e9 if kind.le is None else kind.le)
     if isinstance(kind, types.StrType):
-        return f"{name} é 中 🦦"[: kind.max_length]
+        text = f"{name} é 中 🦦"[: kind.max_length]
+        return text if re.search(kind.pattern or "", text) else name
     if isinstance(kind, types.LiteralType):
         return max(kind.values, key=str)
     if isinstance(kind, (types.VarTupleType, types.ListType)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from otter_robots import aio
+from otter_robots import client as client_module
 from otter_robots.aio import OLDEST, Client, Place
 from otter_robots.envelope import Envelope, unpack
 from otter_robots.errors import AddressRefused, NoAnswer, NobodyListening, UserError
@@ -55,12 +57,13 @@ def test_it_hears_asks_instructs_and_cancels(publish: Any) -> None:
         assert (reply.text, reply.journalled) == ("Where is the cup?", True)
         await bus.instruct("go", 2.5)
         await bus.cancel("q7")
+        await bus.stop()
         texts: set[str] = set()
         while not {"go every 2.5 s", "cancelled q7"} <= texts:
             texts |= {m.text for _, m in await hear(bus, 1) if isinstance(m, Answer)}
-        assert set(await bus.snapshot()) == {"answer", "health"}
+        assert set(await bus.snapshot()) == {"answer", "health", "command"}
         assert bus.alive()
-        assert bus.gaps == {"answer": 0, "health": 0}
+        assert bus.gaps == {"answer": 0, "health": 0, "command": 0}
         assert bus.hostile == 0
         for topic in (ANSWER, HEALTH):
             seqs = [envelope.seq for envelope, _ in heard if envelope.topic == topic.name]
@@ -75,6 +78,15 @@ async def within(
 ) -> None:
     async with make(publisher) as bus:
         await robot(bus)
+
+
+def test_both_clients_have_one_vocabulary() -> None:
+    public = {name for name in dir(aio.Client) if not name.startswith("_")}
+    assert public == {name for name in dir(client_module.Client) if not name.startswith("_")}
+    for name in (*public, "__init__"):
+        one, other = getattr(aio.Client, name), getattr(client_module.Client, name)
+        if callable(one):
+            assert inspect.signature(one).parameters == inspect.signature(other).parameters, name
 
 
 def test_many_tasks_ask_while_another_listens(publish: Any) -> None:
