@@ -146,11 +146,12 @@ def cosine(a: Floats, b: Floats) -> float:
 
 def kl(truth: Floats, other: Floats) -> float:
     """Mean Kullback-Leibler divergence of next-token distributions, in nats; rows of logits."""
-    p, q = _log_softmax(truth), _log_softmax(other)
+    p, q = log_softmax(truth), log_softmax(other)
     return float((np.exp(p) * (p - q)).sum(axis=-1).mean())
 
 
-def _log_softmax(logits: Floats) -> NDArray[np.float64]:
+def log_softmax(logits: Floats) -> NDArray[np.float64]:
+    """Log-probabilities of rows of logits, in double precision."""
     x = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     result: NDArray[np.float64] = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
     return result
