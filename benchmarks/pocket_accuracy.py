@@ -36,13 +36,12 @@ from otter_tuning.pocket.evaluate import (
     majority,
     mean,
 )
-from otter_tuning.pocket.kinds import HELD_OUT_TEXTURES, SEEDS
+from otter_tuning.pocket.kinds import HELD_OUT_TEXTURES, STRETCH, evaluation_seeds
 from otter_tuning.pocket.questions import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT = ROOT / "tuning" / "pocket" / "checkpoint"
 MOST_PER_CLASS = 1000
-STRETCH = 1_000_000
 Report = Callable[[str], None]
 
 
@@ -72,12 +71,14 @@ def measure(args: argparse.Namespace, say: Report) -> dict[str, object]:
     """The flat row of figures: accuracies in 0..1."""
     bundle = Bundle.load(args.bundle)
     say(f"rendering {args.episodes} episodes")
-    episodes = render(seeds(args.seed, args.episodes), jpeg=False)
+    episodes = render(evaluation_seeds(args.seed, args.episodes), jpeg=False)
     planning = planning_cases(episodes, args.per_class, args.seed)
     memory = [case for case in planning if case.memory]
     perception = perception_cases(episodes, 2 * args.per_class // 3, args.seed)
     strange = render(
-        seeds(args.seed, max(1, args.episodes // 2), STRETCH // 2), HELD_OUT_TEXTURES, jpeg=False
+        evaluation_seeds(args.seed, max(1, args.episodes // 2), STRETCH // 2),
+        HELD_OUT_TEXTURES,
+        jpeg=False,
     )
     unseen = planning_cases(strange, args.per_class // 3, args.seed)
 
@@ -142,27 +143,13 @@ class Asked:
         return results
 
 
-def seeds(stretch: int, episodes: int, offset: int = 0) -> range:
-    """The seeds of one stretch: a million evaluation seeds each, beginning again after the last."""
-    evaluation = SEEDS["evaluation"]
-    start = stretch * STRETCH % (len(evaluation) - STRETCH) + offset
-    return evaluation[start : start + episodes]
-
-
 def fp32_bundle(bundle: Bundle, checkpoint: Path, folder: Path) -> Bundle:
     """The fp32 twin of `bundle`, exported from its checkpoint with the same settings."""
     source, manifest = open_checkpoint(checkpoint), bundle.manifest
     file = folder / "calibration.npz"
     calibration.main(["--out", str(file), "--quiet"])
-    settings = Settings(
-        name=manifest.name,
-        prompt=manifest.prompt,
-        decoding=manifest.decoding,
-        mode=manifest.preprocess.mode,
-        window=manifest.window,
-    )
     samples = read_samples(file, manifest.preprocess, manifest.tokens.image)[:8]
-    return Export(source, "fp32", samples, settings).write(folder / "fp32")
+    return Export(source, "fp32", samples, Settings.of(manifest)).write(folder / "fp32")
 
 
 def print_table(row: dict[str, object]) -> None:

@@ -8,8 +8,10 @@ activation channels beyond 6 in float (arXiv 2208.07339); NF4 quantizes weights 
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +30,7 @@ KEPT = ("lm_head",)
 def baselines(checkpoint: Checkpoint, samples: Sequence[Sample]) -> dict[str, list[Floats]]:
     """Logits (tokens, vocab) per sample, by the quantizer's name. Raises MissingExtra."""
     try:
-        import bitsandbytes as bnb
+        bnb: Any = importlib.import_module("bitsandbytes")
     except ModuleNotFoundError as error:
         raise MissingExtra("bitsandbytes", "compare") from error
     # It says at every product that it casts to half precision.

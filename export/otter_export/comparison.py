@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otter_export.graph_run import GraphRun
+from otter_export.graphs import GRAPHS
 from otter_export.layer_error import LayerError, layer_errors
 from otter_export.precision import Floats
+from otter_export.progress import Progress, silent
 from otter_export.sample import Sample
 from otter_runtime.bundle import Bundle
 from otter_runtime.engine import Media
 from otter_runtime.golden import cosine, kl, log_softmax
 from otter_runtime.onnx_engine import OnnxEngine
 
-GRAPHS = ("vision", "resampler", "decoder")
 WORST = 99  # the percentile of tokens that is told beside the mean
 
 
@@ -64,7 +65,11 @@ class Comparison:
 
 
 def compare(
-    truth: Bundle, other: Bundle, samples: Sequence[Sample], threads: int | None = None
+    truth: Bundle,
+    other: Bundle,
+    samples: Sequence[Sample],
+    threads: int | None = None,
+    progress: Progress = silent,
 ) -> Comparison:
     """`other` beside the fp32 bundle `truth` of the same network."""
     ours, theirs = OnnxEngine(truth, threads, "cpu"), OnnxEngine(other, threads, "cpu")
@@ -84,15 +89,16 @@ def compare(
         "decoder": (logits, told),
     }
     feeds = _feeds(truth, samples, features, media)
+    layers: list[LayerError] = []
+    for at, name in enumerate(GRAPHS):
+        progress("layers", at, len(GRAPHS))
+        layers += layer_errors(GraphRun(truth, name), GraphRun(other, name), feeds[name])
+    progress("layers", len(GRAPHS), len(GRAPHS))
     return Comparison(
         samples=len(samples),
         graphs=[graph_error(name, precisions[name], *pairs[name]) for name in GRAPHS],
         whole=whole_error("bundle", logits, chain),
-        layers=[
-            error
-            for name in GRAPHS
-            for error in layer_errors(GraphRun(truth, name), GraphRun(other, name), feeds[name])
-        ],
+        layers=layers,
         logits=logits,
     )
 

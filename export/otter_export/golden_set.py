@@ -44,6 +44,20 @@ def golden_set(prompts: Sequence[Sample], truths: Sequence[Truth], reference: st
     )
 
 
+def golden_samples(golden: Golden) -> list[Sample]:
+    """The golden prompts with their answers: real inputs that every bundle has with it."""
+    return [
+        Sample(
+            golden.pixels[golden.medium[row]],
+            [*prompt, *answer],
+            [*index, *[index[-1]] * len(answer)],
+        )
+        for row, (prompt, index, answer) in enumerate(
+            zip(golden.prompts, golden.media_index, golden.answers, strict=True)
+        )
+    ]
+
+
 def answered(golden: Golden, engine: Engine) -> list[list[int]]:
     """Greedy answers of `engine` to the golden prompts."""
     media = [engine.resample(engine.encode(pixels)) for pixels in golden.pixels]

@@ -40,7 +40,9 @@ class GraphRun:
         known = {value.name: value.type.tensor_type.elem_type for value in values}
         return known | {tensor.name: tensor.data_type for tensor in inferred.initializer}
 
-    def values(self, feeds: Iterable[Mapping[str, NDArray[Any]]], wanted: list[str]) -> list[Values]:
+    def values(
+        self, feeds: Iterable[Mapping[str, NDArray[Any]]], wanted: list[str]
+    ) -> list[Values]:
         """The `wanted` values, floats as float32, for each feed; inputs not fed are left out."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)

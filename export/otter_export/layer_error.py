@@ -1,6 +1,6 @@
 """Where does the error enter? Every linear layer of a quantized graph beside its fp32 twin.
 
-Two figures per layer, each a relative error ‖quantized − fp32‖ / ‖fp32‖ of the layer's output:
+Two figures per layer, each a relative error ‖quantized - fp32‖ / ‖fp32‖ of the layer's output:
 *own*, the layer (with the norm before it, into which outliers may have been moved) fed with what
 it sees in the fp32 graph; and *accumulated*, in the graph as it runs, with what all layers before
 it have added. Layers are told by the names of their weights, which every precision keeps.
@@ -56,7 +56,9 @@ def layer_errors(
     true = truth.values(feeds, wanted)
     seen = other.values(feeds, [linear.product for _, linear in pairs])
     return [
-        LayerError(truth.name, one.name, _own(one, it, other, true), _accumulated(one, it, true, seen))
+        LayerError(
+            truth.name, one.name, _own(one, it, other, true), _accumulated(one, it, true, seen)
+        )
         for one, it in pairs
     ]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from otter_model.config import OtterConfig
-from otter_runtime.bundle import Decoding, Preprocess, PromptFormat, WindowDefaults
+from otter_runtime.bundle import Decoding, Manifest, Preprocess, PromptFormat, WindowDefaults
 
 DEMO_DECODING = Decoding(max_new_tokens=512, no_repeat_ngram=3)
 # OpenFlamingo has no <answer>; this is how its evaluation asks (open_flamingo `eval_model.py`).
@@ -32,6 +32,18 @@ class Settings:
     mode: str = "crop"
     window: WindowDefaults = field(default_factory=WindowDefaults)
     capacities: tuple[int, ...] = CAPACITIES
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Settings:
+        """What a bundle was exported with."""
+        return cls(
+            name=manifest.name,
+            prompt=manifest.prompt,
+            decoding=manifest.decoding,
+            mode=manifest.preprocess.mode,
+            window=manifest.window,
+            capacities=tuple(manifest.capacities),
+        )
 
     def preprocess(self, config: OtterConfig) -> Preprocess:
         """Preprocessing to the network's picture size."""

@@ -13,7 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.figure import Figure
 
-from otter_export.comparison import GRAPHS, Comparison, WholeError
+from otter_export.comparison import Comparison, WholeError
+from otter_export.graphs import GRAPHS
 from otter_export.layer_error import LayerError
 from otter_runtime.bundle import Bundle
 
@@ -74,5 +75,3 @@ def _svg(figure: Figure) -> str:
     # A fixed date and salt, so that the same figures give the same page.
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue().partition("<svg")[1] + buffer.getvalue().partition("<svg")[2]
-
-

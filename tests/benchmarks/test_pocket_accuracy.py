@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otter_tuning.pocket.kinds import SEEDS
+from otter_tuning.pocket.kinds import SEEDS, STRETCH, evaluation_seeds
 from otter_tuning.pocket.questions import CLASSES
 
 ROOT = Path(__file__).parents[2]
@@ -19,8 +19,8 @@ BUNDLE = ROOT / "runtime" / "otter_runtime" / "pocket" / "bundle-int8"
 
 @given(stretch=st.integers(-(10**12), 10**12), episodes=st.integers(1, 400_000))
 def test_any_seed_is_a_stretch_of_the_evaluation_seeds(stretch: int, episodes: int) -> None:
-    for offset in (0, pocket_accuracy.STRETCH // 2):
-        seeds = pocket_accuracy.seeds(stretch, episodes, offset)
+    for offset in (0, STRETCH // 2):
+        seeds = evaluation_seeds(stretch, episodes, offset)
         assert len(seeds) == episodes
         assert seeds[0] in SEEDS["evaluation"]
         assert seeds[-1] in SEEDS["evaluation"]

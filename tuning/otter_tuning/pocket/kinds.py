@@ -42,3 +42,11 @@ SEEDS = {
     "clip": range(1_200_000, 1_300_000),
     "evaluation": range(2_000_000, 1_000_000_000),
 }
+STRETCH = 1_000_000
+
+
+def evaluation_seeds(stretch: int, episodes: int, offset: int = 0) -> range:
+    """The seeds of one stretch: a million evaluation seeds each, beginning again after the last."""
+    evaluation = SEEDS["evaluation"]
+    start = stretch * STRETCH % (len(evaluation) - STRETCH) + offset
+    return evaluation[start : start + episodes]
