@@ -54,9 +54,18 @@ class Layers:
         self.b = builder
         self.precision = precision
 
-    def linear(self, x: str, name: str, matrix: Floats, bias: Floats | None = None) -> str:
-        """x times `matrix` (in, out) plus `bias`."""
-        return self.precision.linear(self.b, x, name, matrix, bias)
+    def linear(
+        self,
+        x: str,
+        name: str,
+        matrix: Floats,
+        bias: Floats | None = None,
+        divided: Floats | None = None,
+    ) -> str:
+        """x times `matrix` (in, out) plus `bias`; x's channels may come `divided` by (in,)."""
+        if divided is not None:
+            matrix = matrix * divided[:, None]
+        return self.precision.linear(self.b, x, name, matrix, bias, divided)
 
     def layer_norm(self, x: str, name: str, scale: Floats, bias: Floats | None, eps: float) -> str:
         """LayerNorm over the last axis; without `bias` where the model has none."""
@@ -84,10 +93,8 @@ class Layers:
     ) -> str:
         """`norm`, then a linear layer; between the two the precision may move outliers."""
         divide = self.precision.migration(name, matrix)
-        if divide is not None:
-            norm, matrix = norm.divided(divide), matrix * divide[:, None]
-        x = self.norm(x, f"{name}.norm", norm)
-        return self.precision.linear(self.b, x, name, matrix, bias, divide)
+        x = self.norm(x, f"{name}.norm", norm.divided(divide))
+        return self.linear(x, name, matrix, bias, divide)
 
     def norm(self, x: str, name: str, norm: Norm) -> str:
         """The norm's nodes."""
@@ -150,8 +157,10 @@ class Norm:
         self.eps = eps
         self.rms = rms
 
-    def divided(self, by: Floats) -> Norm:
-        """The norm whose output channels are divided by `by`."""
+    def divided(self, by: Floats | None) -> Norm:
+        """The norm whose output channels are divided by `by`, if by anything."""
+        if by is None:
+            return self
         bias = None if self.bias is None else self.bias / by
         return Norm(self.scale / by, bias, self.eps, self.rms)
 

@@ -118,5 +118,5 @@ def _factors(seed: str, channels: int, share: float, factors: tuple[float, float
     count = max(1, round(share * channels))
     larger = np.ones(channels, np.float32)
     chosen = random.choice(channels, count, replace=False)
-    larger[chosen] = np.exp(random.uniform(*np.log(factors), count))
+    larger[chosen] = np.exp(random.uniform(np.log(factors[0]), np.log(factors[1]), count))
     return torch.from_numpy(larger)

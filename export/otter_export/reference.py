@@ -7,7 +7,7 @@ model of any size is calibrated, and its fp32 outputs known, on a machine that c
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Reference:
     weights: Weights
     progress: Progress
     threads: int = 0
-    statistics: tuple[Statistic, ...] = ()
+    statistics: Mapping[str, Sequence[Statistic]] = field(default_factory=dict)  # by part
     seen: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
     _done: int = 0
 
@@ -116,15 +116,15 @@ class Reference:
             b.output(graph.head(b, observed, h, rows), "logits", "float32", ["rows", c.vocab])
 
         feeds = [{"x": h, "rows": np.arange(len(h))} for h in x]
-        return [out["logits"] for out in self._stage("decoder", head, feeds)]
+        return [out["logits"] for out in self._stage("head", head, feeds)]
 
-    def _stage(self, what: str, build: Build, feeds: list[Feed]) -> list[Feed]:
-        """Build one block, run it on every feed, keep the ranges it saw."""
+    def _stage(self, part: str, build: Build, feeds: list[Feed]) -> list[Feed]:
+        """Build one block of `part`, run it on every feed, keep what its layers saw."""
         total = self.config.vision.layers + self.config.decoder.layers + 3
         with tempfile.TemporaryDirectory(prefix="otter-block-") as folder:
             path = Path(folder) / "block.onnx"
             with WeightFile(path.with_suffix(".bin")) as file:
-                b, observed = Builder(what, file), Observed(self.statistics)
+                b, observed = Builder(part, file), Observed(self.statistics.get(part, ()))
                 build(b, observed)
                 for (statistic, layer), value in observed.outputs.items():
                     b.output(value, _output(statistic, layer), "float32", statistic.shape)
@@ -132,7 +132,7 @@ class Reference:
             session = _session(path, self.threads)
             outputs = [self._run(session, observed, feed) for feed in feeds]
         self._done += 1
-        self.progress(f"fp32 {what}", self._done, total)
+        self.progress(f"fp32 {part}", self._done, total)
         return outputs
 
     def _run(self, session: Any, observed: Observed, feed: Feed) -> Feed:

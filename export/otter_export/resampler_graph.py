@@ -33,7 +33,7 @@ class ResamplerGraph:
         self.media(b, precision, latents)
 
     def perceiver(self, b: Builder, precision: Precision, features: str) -> str:
-        """Features (F, patches, dim) to latents (1, L, dim)."""
+        """Features (F, patches, dim) to latents (1, L, dim), before the last norm."""
         c = self.config.perceiver
         media = features
         if c.max_frames is not None:
@@ -47,8 +47,7 @@ class ResamplerGraph:
         latents = b.weight("perceiver.latents", self.w("latents")[None])
         for i in range(c.depth):
             latents = self._block(b, precision, media, latents, i)
-        norm = Norm(self.w("norm.weight"), self.w("norm.bias"), PERCEIVER_EPS)
-        return Layers(b, precision).norm(latents, "perceiver.norm", norm)
+        return latents
 
     def media(self, b: Builder, precision: Precision, latents: str) -> None:
         """Latents (1, L, dim) to outputs `media_k`, `media_v` (gated layers, heads, L, head_dim).
@@ -59,7 +58,8 @@ class ResamplerGraph:
         gated, heads, head_dim = len(c.gated_layers), c.cross_heads, c.cross_head_dim
         language = Language(c, self.weights)
         names = [language.gated(i).matrix("attn.to_kv") for i in c.gated_layers]
-        kv = Layers(b, precision).linear(latents, "media.kv", np.concatenate(names, axis=1))
+        norm, matrix = self._norm(self.w, "norm"), np.concatenate(names, axis=1)
+        kv = Layers(b, precision).normed_linear(latents, "media.kv", norm, matrix)
         kv = b.op("Reshape", kv, b.constant([-1, gated, 2, heads, head_dim]))
         kv = b.op("Transpose", kv, perm=[2, 1, 3, 0, 4])  # (2, gated, heads, L, head_dim)
         shape = [gated, heads, self.config.perceiver.latents, head_dim]
@@ -74,16 +74,21 @@ class ResamplerGraph:
         c, name = self.config.perceiver, f"perceiver.{i}"
         w, layers = self.w.at(f"layers.{i}"), Layers(b, precision)
         with b.scope(name):
-            seen = layers.norm(media, f"{name}.media_norm", self._norm(w, "norm_media"))
-            asked = layers.norm(latents, f"{name}.latents_norm", self._norm(w, "norm_latents"))
+            # Both norms feed K and V, so both are divided alike, and q gets what they leave.
+            to_kv = w.matrix("to_kv")
+            divide = precision.migration(f"{name}.kv", to_kv)
+            norm_media = self._norm(w, "norm_media").divided(divide)
+            norm_latents = self._norm(w, "norm_latents").divided(divide)
+            seen = layers.norm(media, f"{name}.media_norm", norm_media)
+            asked = layers.norm(latents, f"{name}.latents_norm", norm_latents)
             both = b.op("Concat", seen, asked, axis=1)
-            kv = layers.linear(both, f"{name}.kv", w.matrix("to_kv"))
+            kv = layers.linear(both, f"{name}.kv", to_kv, divided=divide)
             kv = layers.heads(kv, 2 * c.heads, c.head_dim)
             matrix = w.matrix("to_q") * np.float32(c.head_dim**-0.5)
             if i == 0:
                 q = b.weight(f"{name}.q", self._first_queries(w, matrix))
             else:
-                q = layers.linear(asked, f"{name}.q", matrix)
+                q = layers.linear(asked, f"{name}.q", matrix, divided=divide)
             q = layers.heads(q, c.heads, c.head_dim)
             k, v = b.ops("Split", 2, kv, axis=0, num_outputs=2)
             mixed = b.op("MatMul", b.op("Softmax", layers.scores(q, k), axis=-1), v)

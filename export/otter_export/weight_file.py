@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from ml_dtypes import int4
 from numpy.typing import NDArray
 
 # Cache lines, and what ONNX Runtime's kernels load at once; files stay small for small models.
@@ -29,7 +30,7 @@ class WeightFile:
         """Write `array` (any dtype that numpy and ONNX share) and return its initializer."""
         self._file.write(b"\0" * (-self._end % ALIGNMENT))
         offset = self._end + -self._end % ALIGNMENT
-        data = np.ascontiguousarray(array)
+        data = packed(array) if array.dtype == int4 else np.ascontiguousarray(array)
         self._file.write(data.data if data.size else b"")
         self._end = offset + data.nbytes
         dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -56,3 +57,9 @@ class WeightFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def packed(codes: NDArray[Any]) -> NDArray[np.uint8]:
+    """ONNX's INT4: two of them a byte in row-major order, the first in the low nibble."""
+    flat: NDArray[np.uint8] = codes.reshape(-1).view(np.uint8) & np.uint8(0xF)
+    return flat[0::2] | flat[1::2] << np.uint8(4)

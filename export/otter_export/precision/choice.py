@@ -57,10 +57,10 @@ class Choice:
         """Part to precision."""
         return {part: getattr(self, part) for part in PARTS}
 
-    def wants(self) -> tuple[Statistic, ...]:
-        """The statistics that calibration has to record, each once."""
-        recipes = (RECIPES[name] for name in self.parts().values())
-        return tuple(dict.fromkeys(statistic for recipe in recipes for statistic in recipe.wants))
+    def wants(self) -> dict[str, tuple[Statistic, ...]]:
+        """The statistics that calibration has to record, by part; parts that need none are out."""
+        wants = {part: RECIPES[name].wants for part, name in self.parts().items()}
+        return {part: statistics for part, statistics in wants.items() if statistics}
 
     def make(self, seen: Seen) -> dict[str, Precision]:
         """The precision of each part; parts of one name share one object."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from otter_export.precision.fp32 import Fp32
+from otter_export.precision.int4 import MOMENTS, Int4
 from otter_export.precision.int8 import Int8
 from otter_export.precision.protocol import Precision
 from otter_export.precision.seen import LARGEST, Seen, Statistic
@@ -22,4 +23,8 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "fp32": Recipe(lambda seen: Fp32()),
     "int8": Recipe(lambda seen: Int8(seen["largest"]), (LARGEST,)),
+    "int4": Recipe(
+        lambda seen: Int4(seen["moments"], Int8(seen["largest"])),
+        (LARGEST, MOMENTS),
+    ),
 }
