@@ -75,7 +75,8 @@ def test_damage_is_found_where_it_is(checkpoint: Path, tmp_path: Path) -> None:
     path = int8.path / "decoder.onnx"
     model = onnx.load(str(path), load_external_data=False)
     scale = next(t for t in model.graph.initializer if t.name == "decoder.1.qkv.scale")
-    scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale, str(int8.path)) * 2, scale.name))
+    doubled = numpy_helper.to_array(scale, str(int8.path)) * 2
+    scale.CopyFrom(numpy_helper.from_array(doubled, scale.name))
     path.write_bytes(model.SerializeToString())
     after = compare(fp32, int8, samples)
     worst = max(after.layers, key=lambda layer: layer.own)
