@@ -1,8 +1,8 @@
 """Where the two sockets are: the default addresses, and which addresses are refused.
 
-Nothing on the bus is authenticated yet, so it stays on this machine: `ipc://` in a folder that
-only its owner can enter, or `tcp://` on loopback. Both sides check, the client too, so that a
-robot does not listen to whoever created the folder first.
+Without keys the bus stays on this machine: `ipc://` in a folder that only its owner can enter, or
+`tcp://` on loopback. Any other `tcp://` takes keys on both sides. The client checks as well, so
+that a robot does not listen to whoever created the folder first.
 """
 
 from __future__ import annotations
@@ -43,25 +43,29 @@ def ipc_path(endpoint: str) -> Path | None:
     return Path(path) if scheme == "ipc" else None
 
 
-def check(endpoint: str) -> None:
-    """Raise AddressRefused unless the endpoint stays on this machine and with this user."""
+def check(endpoint: str, keyed: bool = False) -> None:
+    """Raise AddressRefused unless the endpoint stays on this machine and with this user.
+
+    Where both sides have keys (`keyed`), tcp may go anywhere.
+    """
     scheme, _, rest = endpoint.partition("://")
     if scheme == "ipc":
         _check_ipc(endpoint, rest)
     elif scheme == "tcp":
-        _check_tcp(endpoint, rest)
+        _check_tcp(endpoint, rest, keyed)
     else:
         raise AddressRefused(
             f"{endpoint!r} is no endpoint; use ipc:///path or tcp://127.0.0.1:port"
         )
 
 
-def _check_tcp(endpoint: str, rest: str) -> None:
+def _check_tcp(endpoint: str, rest: str, keyed: bool) -> None:
     host, _, port = rest.rpartition(":")
-    if not _is_loopback(host.strip("[]")):
+    if not host or not (keyed or _is_loopback(host.strip("[]"))):
         raise AddressRefused(
-            f"{endpoint} is not on this machine and the bus has no authentication yet; "
-            "use tcp://127.0.0.1:port or ipc:///path"
+            f"{endpoint} is not on this machine, and beyond it the bus takes keys; make them with "
+            "`otter-edge keys make` and give --keys to the runtime, --key to the client, or use "
+            "tcp://127.0.0.1:port or ipc:///path"
         )
     if port != "*" and not (port.isdecimal() and int(port) < 65536):
         raise AddressRefused(f"{endpoint} needs a port from 0 to 65535 after the last colon")

@@ -3,6 +3,8 @@
 OtterError
 ├── UserError              exit code 2: what was asked for cannot be done as asked
 │   ├── AddressRefused     an endpoint nobody should bind or connect to
+│   ├── KeyFileRefused     a key file that is missing, open to others, or no key
+│   ├── KeyRefused         a runtime does not know this client's key
 │   ├── NobodyListening    no runtime received the request
 │   ├── Refused            a runtime received the request and refuses it
 │   └── NoAnswer           a runtime received the question and did not answer in time
@@ -30,7 +32,21 @@ class UserError(OtterError):
 
 
 class AddressRefused(UserError):
-    """An endpoint that is not loopback or ipc, or an ipc folder that others can enter."""
+    """An endpoint beyond this machine without keys, or an ipc folder that others can enter."""
+
+
+class KeyFileRefused(UserError):
+    """A key file that is missing, can be read by others, or holds no key."""
+
+
+class KeyRefused(UserError):
+    """The runtime does not know this client's key, or no longer."""
+
+    def __init__(self, endpoint: str, name: str) -> None:
+        super().__init__(
+            f"the runtime at {endpoint} refuses the key of {name}; it was revoked or is for another "
+            "runtime: make one there with `otter-edge keys make`"
+        )
 
 
 class NobodyListening(UserError):
@@ -39,7 +55,8 @@ class NobodyListening(UserError):
     def __init__(self, endpoint: str, waited_s: float) -> None:
         super().__init__(
             f"nobody received the request at {endpoint} within {waited_s:g} s; "
-            "start `otter-edge run` or give the --requests endpoint it printed"
+            "start `otter-edge run`, give the --requests endpoint it printed, and --key where it "
+            "asks for keys"
         )
 
 
