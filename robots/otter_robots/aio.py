@@ -15,6 +15,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -30,7 +31,7 @@ from otter_robots.connection import (
     Reply,
 )
 from otter_robots.envelope import Envelope
-from otter_robots.errors import NoAnswer, NobodyListening, OtterError, Refused
+from otter_robots.errors import NoAnswer, OtterError, Refused
 from otter_robots.listener import Since, snapshot_items
 from otter_robots.messages import (
     RESUME,
@@ -61,15 +62,19 @@ Found = TypeVar("Found")
 class Client(Connection):
     """One connection to one runtime; connecting succeeds whether or not it runs already.
 
-    Raises AddressRefused for an endpoint that is not loopback or ipc, and RuntimeError outside of
-    a running event loop.
+    `key` and what is raised are as for `client.Client`; RuntimeError outside of a running event
+    loop.
     """
 
     def __init__(
-        self, stream: str | None = None, requests: str | None = None, name: str = ""
+        self,
+        stream: str | None = None,
+        requests: str | None = None,
+        name: str = "",
+        key: Path | str | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        super().__init__(stream, requests, name)
+        super().__init__(stream, requests, name, key)
         self._came = asyncio.Event()
         self._waiting: dict[int, deque[Reply]] = {}  # replies by the seq of their request
         self._refusal: OtterError | None = None
@@ -306,7 +311,7 @@ class Client(Connection):
             sent = await self._until(lambda: self._send(parts), deadline_s)
             reply = await self._reply(seq, deadline_s, first) if sent else None
             if reply is None:
-                raise NobodyListening(self.requests, ACK_TIMEOUT_S)
+                raise self._nobody()
             yield seq, reply
         finally:
             del self._waiting[seq]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from math import ceil
+from pathlib import Path
 from types import TracebackType
 
 import zmq
@@ -25,7 +26,7 @@ from otter_robots.connection import (
     Reply,
 )
 from otter_robots.envelope import Envelope
-from otter_robots.errors import NoAnswer, NobodyListening, Refused
+from otter_robots.errors import NoAnswer, Refused
 from otter_robots.listener import Since, snapshot_items
 from otter_robots.messages import (
     RESUME,
@@ -51,16 +52,24 @@ from otter_robots.topics import Topic
 class Client(Connection):
     """One connection to one runtime; connecting succeeds whether or not it runs already.
 
-    Raises AddressRefused for an endpoint that is not loopback or ipc.
+    `key` is the file that `otter-edge keys make` wrote on the device, for tcp endpoints of a
+    runtime that has keys. Raises AddressRefused for an endpoint beyond this machine without a key,
+    and KeyFileRefused. Where the runtime does not know the key, whatever waits raises KeyRefused.
     """
 
     def __init__(
-        self, stream: str | None = None, requests: str | None = None, name: str = ""
+        self,
+        stream: str | None = None,
+        requests: str | None = None,
+        name: str = "",
+        key: Path | str | None = None,
     ) -> None:
-        super().__init__(stream, requests, name)
+        super().__init__(stream, requests, name, key)
         self._poller = zmq.Poller()
         self._poller.register(self._sub, zmq.POLLIN)
         self._poller.register(self._dealer, zmq.POLLIN)
+        for refusals in self._refusals:
+            self._poller.register(refusals, zmq.POLLIN)
 
     # The stream.
 
@@ -92,6 +101,7 @@ class Client(Connection):
         while (item := self._listener.give()) is None:
             self._ask_for_pages()
             came = dict(self._poller.poll(self._patience_ms(deadline_s)))
+            self._check_welcome()
             if self._sub in came:
                 self._hear()
             if self._dealer in came:
@@ -193,7 +203,7 @@ class Client(Connection):
         seq = self._send(Snapshot(), deadline_s)
         reply = self._reply(seq, deadline_s, Page)
         if reply is None:
-            raise NobodyListening(self.requests, ACK_TIMEOUT_S)
+            raise self._nobody()
         items = snapshot_items(reply.parts)
         return {envelope.topic: (envelope, message) for envelope, message in items}
 
@@ -202,7 +212,7 @@ class Client(Connection):
         deadline_s = time.monotonic() + ACK_TIMEOUT_S
         seq = self._send(message, deadline_s, *blob)
         if self._reply(seq, deadline_s, Ack) is None:
-            raise NobodyListening(self.requests, ACK_TIMEOUT_S)
+            raise self._nobody()
         return seq
 
     def _order(self, order: Order, ttl_ms: float) -> None:
@@ -217,7 +227,7 @@ class Client(Connection):
     def _send(self, message: Message, deadline_s: float, *blob: bytes) -> int:
         data = self._sealed(message)
         if not self._dealer.poll(_left_ms(deadline_s), zmq.POLLOUT):
-            raise NobodyListening(self.requests, ACK_TIMEOUT_S)
+            raise self._nobody()
         self._dealer.send_multipart([data, *blob])
         return self._seq
 

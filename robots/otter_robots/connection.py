@@ -10,14 +10,15 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import zmq
 
-from otter_robots import endpoints
+from otter_robots import endpoints, keys
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
-from otter_robots.errors import Refused, UserError, WireError
+from otter_robots.errors import KeyRefused, NobodyListening, Refused, UserError, WireError
 from otter_robots.listener import Listener, Since
 from otter_robots.messages import Ack, Message, Order, Picture, Question
 from otter_robots.recovery import Place
@@ -54,22 +55,30 @@ class Reply(NamedTuple):
 class Connection:
     """One connection to one runtime; connecting succeeds whether or not it runs already.
 
-    Raises AddressRefused for an endpoint that is not loopback or ipc.
+    `key` is the file that `otter-edge keys make` wrote on the device; every tcp endpoint is
+    encrypted and authenticated with it then, and its name is the client's. Raises AddressRefused
+    for an endpoint beyond this machine without a key, and KeyFileRefused.
     """
 
     def __init__(
-        self, stream: str | None = None, requests: str | None = None, name: str = ""
+        self,
+        stream: str | None = None,
+        requests: str | None = None,
+        name: str = "",
+        key: Path | str | None = None,
     ) -> None:
         self.stream = stream or endpoints.stream_endpoint()
         self.requests = requests or endpoints.requests_endpoint()
-        self.name = name
+        self._key = keys.read(Path(key)) if key else None
+        self.name = self._key.name if self._key else name
         self._listener = Listener()
-        self._stamper = Stamper(name)
+        self._stamper = Stamper(self.name)
         self._subscribed: set[bytes] = set()
         self._epoch, self._seq = new_epoch(0), 0
         for endpoint in (self.stream, self.requests):
-            endpoints.check(endpoint)
+            endpoints.check(endpoint, keyed=self._key is not None)
         self._context = zmq.Context(io_threads=1)
+        self._refusals: list[zmq.Socket[bytes]] = []
         self._sub = self._connect(zmq.SUB, self.stream)
         self._dealer = self._connect(zmq.DEALER, self.requests)
 
@@ -86,8 +95,30 @@ class Connection:
             socket.immediate = 1
         socket.linger = 0
         socket.sndtimeo = 0
+        # Otherwise nothing tells this side of a machine that lost its power.
+        socket.tcp_keepalive = 1
+        socket.tcp_keepalive_idle, socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 5, 2, 3
+        if self._key and endpoints.ipc_path(endpoint) is None:
+            self._identify(socket, self._key)
         socket.connect(endpoint)
         return socket
+
+    def _identify(self, socket: zmq.Socket[bytes], key: keys.Key) -> None:
+        socket.curve_serverkey = key.server.encode()
+        socket.curve_publickey = key.public.encode()
+        socket.curve_secretkey = key.secret.encode()
+        # A key that is refused is refused for good: libzmq does not try again.
+        self._refusals.append(socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH))
+
+    def _check_welcome(self) -> None:
+        """Raise KeyRefused where the runtime refused our key."""
+        if any(monitor.poll(0) for monitor in self._refusals):
+            raise KeyRefused(self.requests, self.name)
+
+    def _nobody(self) -> NobodyListening:
+        """Why no acknowledgement came; raises KeyRefused where that is why."""
+        self._check_welcome()
+        return NobodyListening(self.requests, ACK_TIMEOUT_S)
 
     # The stream.
 

@@ -44,8 +44,8 @@ class KeyRefused(UserError):
 
     def __init__(self, endpoint: str, name: str) -> None:
         super().__init__(
-            f"the runtime at {endpoint} refuses the key of {name}; it was revoked or is for another "
-            "runtime: make one there with `otter-edge keys make`"
+            f"the runtime at {endpoint} refuses the key of {name}, because it was revoked or is "
+            "for another runtime; make one there with `otter-edge keys make`"
         )
 
 

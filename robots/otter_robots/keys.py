@@ -62,7 +62,9 @@ def check(pair: Pair, path: Path) -> None:
     except zmq.ZMQError:
         same = False
     if not same:
-        raise KeyFileRefused(f"{path} has a secret that is not that of its public key; make it anew")
+        raise KeyFileRefused(
+            f"{path} has a secret that does not belong to its public key; make it anew"
+        )
 
 
 def load(path: Path, kind: type[Kind]) -> Kind:
@@ -73,7 +75,8 @@ def load(path: Path, kind: type[Kind]) -> Kind:
             data = file.read(MAX_FILE_BYTES)
     except OSError as error:
         raise KeyFileRefused(
-            f"{path} cannot be read ({error.strerror}); give a file that `otter-edge keys make` wrote"
+            f"{path} cannot be read ({error.strerror}); give the file that `otter-edge keys make` "
+            "wrote"
         ) from error
     try:
         return msgspec.json.decode(data, type=kind)

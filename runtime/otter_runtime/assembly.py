@@ -5,7 +5,6 @@ It knows who needs whom; everything they do is theirs.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from otter_robots import endpoints
+from otter_runtime import folders
 from otter_runtime.brain import Settings
 from otter_runtime.bus import Bus
 from otter_runtime.child import ChildBrain
@@ -22,6 +22,7 @@ from otter_runtime.errors import UserError
 from otter_runtime.eye import Eye, Source
 from otter_runtime.front import Front, Say
 from otter_runtime.journal import Journal
+from otter_runtime.keyring import Keyring
 from otter_runtime.pushed import Pushed
 from otter_runtime.sources import specs
 from otter_runtime.standing import Standing
@@ -76,13 +77,9 @@ def _bus(config: BusConfig) -> Bus:
     folder = Path(config.folder).absolute() if config.folder else None
     stream = config.stream or endpoints.stream_endpoint(folder)
     requests = config.requests or endpoints.requests_endpoint(folder)
-    path = (folder or _state_folder()) / JOURNAL
-    return Bus(stream, requests, Journal(path, config.keep_days, config.keep_mb))
-
-
-def _state_folder() -> Path:
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "otter-edge"
+    keyring = Keyring(Path(config.keys).absolute()) if config.keys else None
+    journal = Journal((folder or folders.state()) / JOURNAL, config.keep_days, config.keep_mb)
+    return Bus(stream, requests, journal, keyring)
 
 
 @contextmanager

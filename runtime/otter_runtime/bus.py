@@ -9,44 +9,30 @@ port into 889 application messages, so whatever is no request of ours is counted
 
 from __future__ import annotations
 
-import errno
-import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import TracebackType
 
 import msgspec
 import zmq
 
-from otter_robots import endpoints
-from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
+from otter_robots.envelope import Envelope, new_epoch, pack, seal, unpack
 from otter_robots.errors import WireError
-from otter_robots.messages import (
-    RESUME,
-    STOP,
-    Ack,
-    Command,
-    Fault,
-    History,
-    Message,
-    Order,
-    Picture,
-    Snapshot,
-)
-from otter_robots.topics import COMMAND, FAULT, REQUESTS, TOPICS, Topic
+from otter_robots.messages import RESUME, STOP, Ack, Command, Fault, History, Message, Snapshot
+from otter_robots.topics import COMMAND, FAULT, TOPICS, Topic
+from otter_runtime.admission import Admission
 from otter_runtime.archive import Archive
-from otter_runtime.errors import AddressRefused, JournalError, PortInUse
-from otter_runtime.ipc import IpcLock
+from otter_runtime.audit import Audit
+from otter_runtime.doorman import Doorman
+from otter_runtime.errors import JournalError
 from otter_runtime.journal import Journal
-from otter_runtime.orders import Orders
+from otter_runtime.keyring import Keyring
+from otter_runtime.port import Port
+from otter_runtime.request import Request as Request
+from otter_runtime.request import read
 
 # A subscriber that stops reading loses messages, which it sees in seq, and holds nobody else up.
 STREAM_HIGH_WATER, REQUESTS_HIGH_WATER = 1000, 100
-# Connections that do not finish a handshake are dropped: 400 idle ones out of 400 were.
-HANDSHAKE_MS = 1000
-# A stopped peer is noticed in 1.2 s with these, and not at all without.
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 300, 900
 # How long closing waits for `ended` to leave.
 LINGER_MS = 500
 # A flood of requests may not keep the front process from its cameras.
@@ -56,24 +42,18 @@ MAX_TOPIC_BYTES = 256
 REPLY = "reply"
 
 
-@dataclass(frozen=True)
-class Request:
-    """A well-formed request and the peer that a reply goes to; `blob` is a Picture's file."""
-
-    peer: bytes
-    envelope: Envelope
-    message: Message
-    blob: bytes = b""
-
-
 class Bus:
     """Both sockets, bound; endpoints are `ipc:///path` or `tcp://127.0.0.1:port` (or `:*`).
 
-    Raises AddressRefused for an address beyond this machine and PortInUse when somebody already
-    listens there. `stream` and `requests` are the endpoints as bound; `epoch` is this run's.
+    With a keyring every tcp endpoint is for the clients in it alone, and may be beyond this
+    machine. Raises AddressRefused for such an address without one, PortInUse when somebody already
+    listens there, KeyFileRefused. `stream` and `requests` are the endpoints as bound; `epoch` is
+    this run's.
     """
 
-    def __init__(self, stream: str, requests: str, journal: Journal) -> None:
+    def __init__(
+        self, stream: str, requests: str, journal: Journal, keyring: Keyring | None = None
+    ) -> None:
         self.hostile = 0
         self.undelivered = 0
         self.journal_ok = True
@@ -81,47 +61,33 @@ class Bus:
         self._journal = journal
         self._seqs: Counter[str] = Counter()
         self._subscribed: set[bytes] = set()
-        self._locks: list[IpcLock] = []
+        self._troubles: dict[str, str] = {}
+        self._ports: list[Port] = []
+        self.audit = Audit(journal.path.parent)
         self._context = zmq.Context(io_threads=1)
+        self._poller = zmq.Poller()
         try:
-            self._xpub, self.stream = self._bind(zmq.XPUB, stream, STREAM_HIGH_WATER)
-            self._router, self.requests = self._bind(zmq.ROUTER, requests, REQUESTS_HIGH_WATER)
+            self._doorman = Doorman(self._context, keyring, self.audit) if keyring else None
+            self._xpub = self._bind(zmq.XPUB, stream, STREAM_HIGH_WATER)
+            self._router = self._bind(zmq.ROUTER, requests, REQUESTS_HIGH_WATER)
         except BaseException:
             self.close()
             raise
-        self._poller = zmq.Poller()
-        self._poller.register(self._xpub, zmq.POLLIN)
-        self._poller.register(self._router, zmq.POLLIN)
-        self.epoch = self._begin_epoch()
-        self._orders = Orders(self.epoch)
+        self.stream, self.requests = (port.endpoint for port in self._ports)
+        # Otherwise only the first subscription to a topic is announced.
+        self._xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
+        # Otherwise a reply to a peer that left vanishes without a word.
+        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        if self._doorman:
+            self._poller.register(self._doorman.socket, zmq.POLLIN)
+        self.epoch = self.audit.epoch = self._begin_epoch()
+        self._admission = Admission(self.epoch, self._doorman, self.audit)
 
-    def _bind(self, kind: int, endpoint: str, high_water: int) -> tuple[zmq.Socket[bytes], str]:
-        endpoints.check(endpoint)
-        path = endpoints.ipc_path(endpoint)
-        if path is not None:
-            self._locks.append(IpcLock(path))
-            # Again, now that the folder exists: somebody may have made it meanwhile.
-            endpoints.check(endpoint)
-        socket: zmq.Socket[bytes] = self._context.socket(kind)
-        socket.set_hwm(high_water)
-        socket.maxmsgsize = MAX_MESSAGE_BYTES
-        socket.handshake_ivl = HANDSHAKE_MS
-        socket.heartbeat_ivl = HEARTBEAT_MS
-        socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
-        socket.sndtimeo = 0
-        if kind == zmq.XPUB:
-            # Otherwise only the first subscription to a topic is announced.
-            socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        else:
-            # Otherwise a reply to a peer that left vanishes without a word.
-            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        try:
-            socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUse(endpoint) from error
-            raise AddressRefused(f"{endpoint} cannot be bound: {error.strerror}") from error
-        return socket, socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    def _bind(self, kind: int, endpoint: str, high_water: int) -> zmq.Socket[bytes]:
+        port = Port(self._context, kind, endpoint, high_water, self._doorman)
+        self._ports.append(port)
+        self._poller.register(port.socket, zmq.POLLIN)
+        return port.socket
 
     def _begin_epoch(self) -> str:
         try:
@@ -218,9 +184,28 @@ class Bus:
         refused; whoever takes a request that is given back replies with an Ack.
         """
         ready = dict(self._poller.poll(int(timeout_ms)))
+        self._mind_the_door()
         if self._xpub in ready:
             self._drain_subscriptions()
         return self._drain_requests() if self._router in ready else []
+
+    def _mind_the_door(self) -> None:
+        if self._doorman:
+            if self._doorman.tend():
+                for port in self._ports:
+                    if port.guarded:
+                        port.drop_connections()
+            self._doorman.answer()
+            self._say_trouble("keys", self._doorman.trouble)
+        self._say_trouble("audit", self.audit.trouble)
+
+    def _say_trouble(self, code: str, trouble: str) -> None:
+        """A Fault when it begins and when it is over."""
+        if bool(trouble) == bool(self._troubles.get(code)):
+            return
+        self._troubles[code] = trouble
+        detail = trouble or "it is over"
+        self.publish(FAULT, Fault(code=code, detail=detail, cleared=not trouble))
 
     def _drain_subscriptions(self) -> None:
         for _ in range(REQUESTS_PER_POLL):
@@ -240,28 +225,37 @@ class Bus:
             if not self._router.poll(0):
                 break
             try:
-                requests.append(_read(self._router.recv_multipart()))
+                request = self._next_request()
             except WireError:
                 self.hostile += 1
-        return [request for request in requests if not self._receive(request)]
+                continue
+            if not self._receive(request):
+                requests.append(request)
+        return requests
+
+    def _next_request(self) -> Request:
+        if not self._ports[1].guarded:
+            return read(self._router.recv_multipart())
+        frames = self._router.recv_multipart(copy=False)
+        return read([frame.bytes for frame in frames], key=str(frames[-1].get("User-Id")))
 
     def _receive(self, request: Request) -> bool:
-        """Answer at once what needs nobody else; whether that is all."""
-        message = request.message
-        if isinstance(message, History):
-            self.reply(request, *self.archive.page(message, request.peer))
-        elif isinstance(message, Snapshot):
-            self.reply(request, *self.archive.snapshot(request.peer))
-        elif refusal := self._refusal(message):
+        """Reply at once where it is refused, or about the past; whether that is all."""
+        refusal = self._admission.refusal(request)
+        if refusal:
             self.reply(request, refusal)
+        elif isinstance(request.message, History):
+            self.reply(request, *self.archive.page(request.message, request.peer))
+        elif isinstance(request.message, Snapshot):
+            self.reply(request, *self.archive.snapshot(request.peer))
         else:
             return False
         return True
 
-    def _refusal(self, message: Message) -> Ack | None:
-        if isinstance(message, Order):
-            return self._orders.refusal(message.stamp, time.monotonic_ns())
-        return None
+    def refuse(self, request: Request, refusal: Ack) -> None:
+        """Refuse what `poll` gave, and keep it on record."""
+        self._admission.note_refusal(request, refusal)
+        self.reply(request, refusal)
 
     def reply(
         self, request: Request, message: Message | Envelope, parts: Iterable[bytes] = ()
@@ -288,8 +282,8 @@ class Bus:
     def close(self) -> None:
         """Let what was published leave (at most half a second), unbind, close the journal."""
         self._context.destroy(linger=LINGER_MS)
-        for lock in self._locks:
-            lock.release()
+        for port in self._ports:
+            port.release()
         self._journal.close()
 
     def __enter__(self) -> Bus:
@@ -302,14 +296,3 @@ class Bus:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _read(parts: list[bytes]) -> Request:
-    if len(parts) not in (2, 3):
-        raise WireError(f"{len(parts)} parts, a request has a peer and an envelope")
-    envelope, message = unpack(parts[1])
-    if isinstance(message, Picture) != (len(parts) == 3):
-        raise WireError(f"{envelope.schema} in {len(parts)} parts; a picture has a blob, alone")
-    if type(message) not in REQUESTS or envelope.origin != "live":
-        raise WireError(f"{envelope.schema} from {envelope.origin} is no request")
-    return Request(parts[0], envelope, message, *parts[2:])

@@ -29,6 +29,8 @@ COMMANDS = {
     "run": "watch a camera or a video and publish plans",
     "ask": "ask a running assistant a question",
     "sub": "print what is published, live",
+    "keys": "make, list and revoke the keys of clients beyond this machine",
+    "audit": "who connected, who was turned away, who ordered what",
 }
 
 # The extra that brings a package; a package that is not here comes with the command's own extra.

@@ -25,15 +25,17 @@ class WindowConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BusConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the runtime is reached. `folder` holds both sockets and the journal.
+    """Where the runtime is reached. `folder` holds both sockets, the journal and the audit.
 
-    Without it the sockets are in the per-user run folder, the journal in the state folder. What
-    was published is kept for `keep_days`, and no more of it than `keep_mb`.
+    Without it the sockets are in the per-user run folder, the rest in the state folder. `keys` is
+    the folder of keys that tcp endpoints ask for. What was published is kept for `keep_days`, and
+    no more of it than `keep_mb`.
     """
 
     folder: str | None = None
     stream: str | None = None
     requests: str | None = None
+    keys: str | None = None
     keep_days: Positive = 7.0
     keep_mb: Positive = 1000.0
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from otter_robots.envelope import Envelope
 from otter_robots.messages import (
+    DENIED,
     RESUME,
     STOP,
     Abstain,
@@ -91,8 +92,10 @@ class Desk:
             self.standing.replace(message.text, message.interval_s)
         elif isinstance(message, Command):
             self._command(message)
-        elif isinstance(message, Cancel):
-            self._cancel(message.question_id)
+        elif isinstance(message, Cancel) and not self._cancel(message.question_id, request.key):
+            detail = "that question is another client's"
+            self.bus.refuse(request, Ack(ok=False, reason=DENIED, detail=detail))
+            return
         self.bus.reply(request, Ack())
 
     def instruct(self, stamp: Stamp) -> None:
@@ -126,10 +129,17 @@ class Desk:
             if pending.request is None:
                 self.brain.drop(ask_id)
 
-    def _cancel(self, question_id: str) -> None:
-        for ask_id, pending in self._pending.items():
-            if pending.question_id == question_id:
+    def _cancel(self, question_id: str, key: str) -> bool:
+        """False where it is only others who asked this."""
+        found = {
+            ask_id: pending.request.key == key
+            for ask_id, pending in self._pending.items()
+            if pending.request and pending.question_id == question_id
+        }
+        for ask_id, own in found.items():
+            if own:
                 self.brain.drop(ask_id)
+        return not found or any(found.values())
 
     def _ask(self, pending: Pending, priority: int = 0, frame_id: int = 0) -> None:
         self._asked += 1

@@ -4,7 +4,7 @@ The root comes from `otter_robots.errors`, so that a robot and the device share 
 
 OtterError
 ├── UserError                 exit code 2: what was asked for cannot be done as asked
-│   ├── AddressRefused        an endpoint that is not loopback or ipc
+│   ├── AddressRefused        an endpoint beyond this machine without keys
 │   ├── PortInUse             somebody already listens at an endpoint
 │   ├── MissingExtra          a package of an extra is not installed
 │   ├── BundleError           a bundle is missing, foreign, changed or incomplete

@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--requests", metavar="ENDPOINT", help="the requests socket, as `otter-edge run` prints it"
     )
     parser.add_argument(
+        "--key", type=Path, metavar="FILE", help="a client's key, for tcp; see docs/security.md"
+    )
+    parser.add_argument(
         "--folder", type=lambda word: Path(word).resolve(), metavar="DIR", help="the run's --folder"
     )
     parser.add_argument("--json", action="store_true", help="print the reply as one JSON object")
@@ -36,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     from otter_runtime.terminal import printable
 
     requests = args.requests or endpoints.requests_endpoint(args.folder)
-    with Client(endpoints.stream_endpoint(args.folder), requests, "otter-edge ask") as bus:
+    with Client(
+        endpoints.stream_endpoint(args.folder), requests, "otter-edge ask", args.key
+    ) as bus:
         envelope, reply = bus.ask_sealed(
             args.question, timeout_s=args.timeout, deadline_ms=args.deadline_ms
         )

@@ -38,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--speed", type=float, metavar="X", help="play recordings so many times faster")
     add("--wait", type=float, metavar="S", help="wait so long for a first subscriber (default: 0)")
     add("--folder", metavar="DIR", help="where both sockets and the journal are")
-    add("--stream", metavar="ENDPOINT", help="the stream socket, ipc:// or tcp://127.0.0.1:port")
+    add("--stream", metavar="ENDPOINT", help="the stream socket, ipc://path or tcp://host:port")
     add("--requests", metavar="ENDPOINT", help="the requests socket, alike")
+    add("--keys", metavar="DIR", help="let in only who has a key of this folder, over tcp")
     add("--threads", type=int, metavar="N", help="threads of the engines")
     add("--config", type=Path, metavar="FILE", help="a YAML file; see docs/device.md")
     add("--json", action="store_true", help="print what is published, one JSON object per line")
@@ -66,7 +67,12 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
         "fast": args.fast or None,
         "speed": args.speed,
         "wait_s": args.wait,
-        "bus": {"folder": args.folder, "stream": args.stream, "requests": args.requests},
+        "bus": {
+            "folder": args.folder,
+            "stream": args.stream,
+            "requests": args.requests,
+            "keys": args.keys,
+        },
         "brain": {"threads": args.threads},
     }
 

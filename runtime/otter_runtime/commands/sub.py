@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--requests", metavar="ENDPOINT", help="the requests socket, for --since")
     parser.add_argument(
+        "--key", type=Path, metavar="FILE", help="a client's key, for tcp; see docs/security.md"
+    )
+    parser.add_argument(
         "--folder", type=lambda word: Path(word).resolve(), metavar="DIR", help="the run's --folder"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     since = _place(args.since) if args.since else None
     stream = args.stream or endpoints.stream_endpoint(args.folder)
     requests = args.requests or endpoints.requests_endpoint(args.folder)
-    with Client(stream, requests, "otter-edge sub") as bus:
+    with Client(stream, requests, "otter-edge sub", args.key) as bus:
         printed = 0
         for envelope, message in bus.messages(chosen, args.timeout, since=since):
             print(_json(envelope, message) if args.json else _line(envelope, message), flush=True)
