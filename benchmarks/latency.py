@@ -3,6 +3,7 @@
     python benchmarks/latency.py                              the bundled pocket model
     python benchmarks/latency.py --bundle PATH --json
     python benchmarks/latency.py --random otter-mpt1b         full size, random int8 weights
+    python benchmarks/latency.py --random otter-mpt1b --beside fp32     ratios, in one run
 
 Prints a table, then one JSON line. Decoding one token reads every weight of the decoder but the
 embedding table, the K/V of the tokens held and the media's; that many bytes per second, over the
@@ -38,6 +39,7 @@ from otter_runtime.preprocess import Preprocessor
 FRAME = (720, 1280, 3)
 PROMPT_TOKENS = 32
 DECODED = 48
+RATIOS = ("encode", "resample", "prefill", "decode")
 TABLE = "decoder.embedding.weight"
 Spans = list[float]  # seconds
 
@@ -53,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
+    if options.beside is not None:
+        return _compare(options)
     export = _export(options) if options.random else {}
     bundle = Bundle.load(options.bundle or _pocket())
     bandwidth, reduction = read_bandwidth(options.threads or 2, int(options.read_gb * 1e9))
@@ -62,8 +66,16 @@ def _main(options: argparse.Namespace) -> int:
         "cores": os.cpu_count(),
         "read_gb_s": round(bandwidth, 2),
         "read_with": reduction,
+        "weights_gb": round(weights_bytes(bundle) / 1e9, 3),
         **export,
-        **measure(bundle, options.threads, options.frames, options.seconds, bandwidth),
+        **measure(
+            bundle,
+            options.threads,
+            options.frames,
+            options.seconds,
+            bandwidth,
+            options.prompt_tokens,
+        ),
     }
     if not options.json:
         print(table(report))
@@ -71,8 +83,47 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compare(options: argparse.Namespace) -> int:
+    """Two precisions, one after the other, each alone in a process; how many times faster."""
+    if options.random is None:
+        raise UserError("--beside compares random weights in two precisions; give --random NAME")
+    reports = [_alone(options, name) for name in (options.precision, options.beside)]
+    ours, theirs = (report["stages_ms"] for report in reports)
+    ratios = {
+        stage: round(theirs[stage]["median_ms"] / ours[stage]["median_ms"], 2) for stage in RATIOS
+    }
+    if not options.json:
+        for report in reports:
+            print(table(report))
+        told = ", ".join(f"{stage} {ratio}" for stage, ratio in ratios.items())
+        print(f"{options.precision} over {options.beside}, times as fast: {told}")
+    first, second = reports
+    print(json.dumps({options.precision: first, options.beside: second, "times_as_fast": ratios}))
+    return 0
+
+
+def _alone(options: argparse.Namespace, precision: str) -> dict[str, Any]:
+    """The report of one precision, from a process of its own."""
+    words = [sys.executable, __file__, "--random", options.random, "--precision", precision]
+    words += ["--cache", str(options.cache), "--seconds", str(options.seconds), "--json"]
+    words += ["--read-gb", str(options.read_gb), "--prompt-tokens", str(options.prompt_tokens)]
+    for name in ("threads", "frames"):
+        if (value := getattr(options, name)) is not None:
+            words += [f"--{name}", str(value)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"{options.random} in {precision} could not be measured; above it says why")
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
 def measure(
-    bundle: Bundle, threads: int | None, frames: int | None, budget_s: float, bandwidth: float
+    bundle: Bundle,
+    threads: int | None,
+    frames: int | None,
+    budget_s: float,
+    bandwidth: float,
+    prompt_tokens: int = PROMPT_TOKENS,
 ) -> dict[str, Any]:
     """Every stage of `bundle`, each within about `budget_s`."""
     engine = open_engine(bundle, threads)
@@ -86,15 +137,15 @@ def measure(
     features = np.repeat(engine.encode(pixels), count, axis=0)
     medium = engine.resample(features)
     cache = engine.new_cache()
-    ids = random.integers(5, manifest.dims.decoder.vocab // 2, PROMPT_TOKENS).tolist()
+    ids = random.integers(5, manifest.dims.decoder.vocab // 2, prompt_tokens).tolist()
 
     def prefill() -> None:
         cache.truncate(0)
         engine.prefill(cache, ids, [1] * len(ids), [medium])
 
     def decode() -> None:
-        if cache.length >= PROMPT_TOKENS + DECODED:
-            cache.truncate(PROMPT_TOKENS)
+        if cache.length >= prompt_tokens + DECODED:
+            cache.truncate(prompt_tokens)
         engine.step(cache, 7, 1, [medium])
 
     spans: dict[str, Spans] = {
@@ -113,7 +164,7 @@ def measure(
     return {
         "engine": engine.describe(),
         "window_frames": count,
-        "prefill_tokens": PROMPT_TOKENS,
+        "prefill_tokens": prompt_tokens,
         "stages_ms": stages,
         "decode_bytes": moved,
         "decode_gb_s": round(reached, 2),
@@ -159,6 +210,13 @@ def decode_bytes(bundle: Bundle, cache: OnnxCache, media_bytes: int) -> int:
     return int(weights + kv + media_bytes)
 
 
+def weights_bytes(bundle: Bundle) -> int:
+    """Bytes of the three graphs' weights on disk."""
+    graphs = bundle.manifest.graphs
+    files = [graph.data for graph in (graphs.vision, graphs.resampler, graphs.decoder)]
+    return sum((bundle.path / file).stat().st_size for file in files if file)
+
+
 def resident_bytes() -> int:
     """Resident memory of this process now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -180,12 +238,13 @@ def table(report: dict[str, Any]) -> str:
 
 def _export(options: argparse.Namespace) -> dict[str, Any]:
     """Export random weights into the cache folder unless they are there; what it took."""
-    options.bundle = options.cache / f"{options.random}-int8"
+    options.bundle = options.cache / f"{options.random}-{options.precision}"
     if (options.bundle / "manifest.json").exists():
         return {}
     options.cache.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
     words = ["export", "--random", options.random, "-o", str(options.bundle), "--json"]
+    words += ["--precision", options.precision]
     command = [sys.executable, "-m", "otter_runtime", *words]
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         raise UserError(f"{options.random} could not be exported; above it says why")
@@ -209,6 +268,13 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--random", metavar="NAME", help="random weights, e.g. of otter-mpt1b")
     cache = Path(tempfile.gettempdir()) / "otter-edge-random"
     parser.add_argument("--cache", type=Path, default=cache, help="where random bundles are kept")
+    parser.add_argument("--precision", default="int8", help="of random weights (default int8)")
+    parser.add_argument(
+        "--beside", metavar="PRECISION", help="measure this too, and how many times slower it is"
+    )
+    parser.add_argument(
+        "--prompt-tokens", type=int, default=PROMPT_TOKENS, help="to prefill (default 32)"
+    )
     parser.add_argument("--threads", type=int, help="default: as the runtime chooses")
     parser.add_argument("--frames", type=int, help="frames per window (default: the bundle's)")
     parser.add_argument("--seconds", type=float, default=5.0, help="per stage, about (default 5)")

@@ -47,6 +47,21 @@ def test_every_stage_is_measured(bundle: Path, capsys: pytest.CaptureFixture[str
     assert any(line.startswith("decode ") for line in shown)
 
 
+def test_two_precisions_are_measured_side_by_side(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for precision in ("int8", "fp32"):  # the ratio of a bundle and itself, as fast as it gets
+        (tmp_path / f"tiny-{precision}").symlink_to(bundle)
+    words = ["--random", "tiny", "--cache", str(tmp_path), "--beside", "fp32"]
+    assert latency.main([*words, "--seconds", "0.02", "--read-gb", "0.05"]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(report["times_as_fast"]) == {"encode", "resample", "prefill", "decode"}
+    for stage, ratio in report["times_as_fast"].items():
+        ours, theirs = (report[name]["stages_ms"][stage] for name in ("int8", "fp32"))
+        assert ratio == pytest.approx(theirs["median_ms"] / ours["median_ms"], abs=0.006)
+    assert latency.main(["--beside", "fp32"]) == 2
+
+
 def test_decode_reads_all_weights_but_the_table(bundle: Path) -> None:
     loaded = Bundle.load(bundle)
     engine = OnnxEngine(loaded, threads=1, provider="cpu")
