@@ -58,10 +58,7 @@ class Builder:
 
     def ops(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
         """Append a node with `count` outputs; returns their names."""
-        name = self._unique(kind.lower())
-        outputs = [name] if count == 1 else [f"{name}.{i}" for i in range(count)]
-        self._nodes.append(helper.make_node(kind, list(inputs), outputs, name=name, **attributes))
-        return outputs
+        return self._append(self._unique(kind.lower()), kind, count, inputs, attributes)
 
     def constant(self, value: Any, dtype: Any = np.int64) -> str:
         """A small constant; equal ones are stored once."""
@@ -108,6 +105,13 @@ class Builder:
         path.write_bytes(self.model().SerializeToString())
         onnx.checker.check_model(str(path))
 
+    def _append(
+        self, name: str, kind: str, count: int, inputs: Sequence[str], attributes: dict[str, Any]
+    ) -> list[str]:
+        outputs = [name] if count == 1 else [f"{name}.{i}" for i in range(count)]
+        self._nodes.append(helper.make_node(kind, list(inputs), outputs, name=name, **attributes))
+        return outputs
+
     def _store(self, name: str, array: NDArray[Any]) -> str:
         if name in self._initializers:
             raise ValueError(f"initializer {name} exists already")
@@ -124,14 +128,15 @@ class Builder:
 
 
 class Scope:
-    """Names the nodes made inside a `with` after it."""
+    """Names the nodes made inside a `with` after it; gives what their names begin with."""
 
     def __init__(self, stack: list[str], name: str) -> None:
         self._stack = stack
         self._name = name
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> str:
         self._stack.append(self._name)
+        return "/".join(self._stack)
 
     def __exit__(self, *_: object) -> None:
         self._stack.pop()

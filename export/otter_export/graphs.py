@@ -43,9 +43,9 @@ def write_graphs(
     """The three graphs and their weights into `folder`, in the precision of each part."""
     for at, (name, build) in enumerate(graph_builders(config, weights).items()):
         progress(f"{parts[name].name} {name}", at, len(GRAPHS))
-        used = [parts[part] for part in OF_GRAPH[name]]
+        opset = max(parts[part].opset for part in OF_GRAPH[name])
         with WeightFile(folder / f"{name}.bin") as file:
-            b = Builder(name, file, max(precision.opset for precision in used))
+            b = parts[name].builder(name, file, opset)
             build(b, parts)
         b.save(folder / f"{name}.onnx")
     progress("graphs", len(GRAPHS), len(GRAPHS))

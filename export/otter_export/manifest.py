@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 
 from otter_export.graphs import GRAPHS, OF_GRAPH
+from otter_export.half_builder import ISLANDS
 from otter_export.precision import Choice
 from otter_export.settings import Settings
 from otter_model.checkpoint import Checkpoint
@@ -86,10 +89,17 @@ def graph_entry(folder: Path, name: str, choice: Choice) -> format.Graph:
         data=f"{name}.bin",
         precision=parts[name],
         head=parts["head"] if "head" in OF_GRAPH[name] else None,
+        islands=_islands(model),
         opset=model.opset_import[0].version,
         inputs=[_spec(value) for value in model.graph.input],
         outputs=[_spec(value) for value in model.graph.output],
     )
+
+
+def _islands(model: onnx.ModelProto) -> dict[str, Any]:
+    told = {entry.key: entry.value for entry in model.metadata_props}.get(ISLANDS)
+    islands: dict[str, Any] = {} if told is None else json.loads(told)
+    return islands
 
 
 def _hash(path: Path, known: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from otter_export.builder import Builder, Dim
+from otter_export.builder import OPSET, Builder, Dim
 from otter_export.decoder_graph import DecoderGraph
 from otter_export.layers import Weights
 from otter_export.precision import Floats, Observed, Statistic
@@ -124,7 +124,8 @@ class Reference:
         with tempfile.TemporaryDirectory(prefix="otter-block-") as folder:
             path = Path(folder) / "block.onnx"
             with WeightFile(path.with_suffix(".bin")) as file:
-                b, observed = Builder(part, file), Observed(self.statistics.get(part, ()))
+                observed = Observed(self.statistics.get(part, ()))
+                b = observed.builder(part, file, OPSET)
                 build(b, observed)
                 for (statistic, layer), value in observed.outputs.items():
                     b.output(value, _output(statistic, layer), "float32", statistic.shape)

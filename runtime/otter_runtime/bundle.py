@@ -121,13 +121,16 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
     """One ONNX file, with the file that holds its weights.
 
-    `head` is the precision of the decoder's output projection.
+    `head` is the precision of the decoder's output projection. `islands` says what of an fp16 graph
+    is computed in float32: `nodes` of each kind, and those that were `out_of_range`, with the
+    largest magnitude that calibration saw.
     """
 
     file: str
     data: str | None
     precision: str
     head: str | None = None
+    islands: dict[str, Any] = {}
     opset: int
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]

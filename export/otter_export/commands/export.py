@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--target",
-        choices=("cpu",),
+        choices=("cpu", "jetson"),
         default="cpu",
         help="the device whose usual precisions those are that --precision does not name: int8 "
         "everywhere on a cpu, vision and resampler fp16 on a jetson (default cpu)",

@@ -8,19 +8,22 @@ precision is one file here and one line in that table. Which part of the network
 """
 
 from otter_export.precision.choice import PARTS, TARGETS, Choice
+from otter_export.precision.fp16 import Fp16
 from otter_export.precision.fp32 import Fp32
 from otter_export.precision.int8 import Int8
 from otter_export.precision.protocol import Floats, Precision
 from otter_export.precision.recipes import RECIPES, Recipe
-from otter_export.precision.seen import LARGEST, Observed, Seen, Statistic
+from otter_export.precision.seen import LARGEST, PEAKS, Observed, Seen, Statistic
 
 __all__ = [
     "LARGEST",
     "PARTS",
+    "PEAKS",
     "RECIPES",
     "TARGETS",
     "Choice",
     "Floats",
+    "Fp16",
     "Fp32",
     "Int8",
     "Observed",

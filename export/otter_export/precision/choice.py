@@ -83,6 +83,7 @@ PARTS = tuple(field.name for field in fields(Choice))
 # (Model-Optimizer issue 167, TensorRT issue 4273), the decoder by what it reads per token.
 TARGETS = {
     "cpu": Choice(),
+    "jetson": Choice(vision="fp16", resampler="fp16"),
 }
 
 

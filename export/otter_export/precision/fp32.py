@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from otter_export.builder import OPSET, Builder
-from otter_export.precision.protocol import Floats, with_bias
+from otter_export.builder import Builder
+from otter_export.precision.protocol import Floats, Precision, with_bias
 
 
-class Fp32:
+class Fp32(Precision):
     """Weights and arithmetic in float32."""
 
     name = "fp32"
-    opset = OPSET
 
     def linear(
         self,
@@ -23,9 +22,6 @@ class Fp32:
     ) -> str:
         product = b.op("MatMul", x, b.weight(f"{name}.weight", matrix))
         return with_bias(b, product, name, bias)
-
-    def migration(self, name: str, matrix: Floats) -> Floats | None:
-        return None
 
     def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
         return b.op("Gather", b.weight(f"{name}.weight", rows), ids, axis=0)

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from otter_export.builder import OPSET, Builder
-from otter_export.precision.protocol import Floats, with_bias
+from otter_export.builder import Builder
+from otter_export.precision.protocol import Floats, Precision, with_bias
 
 LEVELS = 127
 # A channel that calibration never saw active still needs a scale that is positive.
@@ -35,7 +35,7 @@ COLUMNS = 1024
 
 
 @dataclass(frozen=True)
-class Int8:
+class Int8(Precision):
     """Static int8. `ranges` holds each layer's largest |x| per input channel, from calibration.
 
     A layer without a range was never run in calibration; `KeyError` names it.
@@ -45,7 +45,6 @@ class Int8:
     # 0 leaves activations as they are, 1 moves all of their range into the weights.
     strength: float = 0.5
     name = "int8"
-    opset = OPSET
 
     def linear(
         self,

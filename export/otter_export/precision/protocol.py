@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from otter_export.builder import Builder
+from otter_export.builder import OPSET, Builder
+from otter_export.weight_file import WeightFile
 
 Floats = NDArray[np.float32]
 
@@ -16,7 +17,7 @@ class Precision(Protocol):
     """A way to write the linear layers and the embedding table of a graph."""
 
     name: str
-    opset: int  # the least that its nodes need
+    opset: int = OPSET  # the least that its nodes need
 
     def linear(
         self,
@@ -34,9 +35,14 @@ class Precision(Protocol):
 
     def migration(self, name: str, matrix: Floats) -> Floats | None:
         """Per input channel, what the norm before layer `name` divides by; None for nothing."""
+        return None
 
     def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
         """Rows `ids` of the table `rows` (n, dim), as float32."""
+
+    def builder(self, name: str, weights: WeightFile | None, opset: int) -> Builder:
+        """What a graph of this precision is written with; it decides on types between layers."""
+        return Builder(name, weights, opset)
 
 
 def with_bias(b: Builder, product: str, name: str, bias: Floats | None) -> str:

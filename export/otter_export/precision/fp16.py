@@ -1,0 +1,62 @@
+"""float16 weights and arithmetic, with float32 islands where half would overflow or lose.
+
+`half_builder` decides node by node, on what calibration saw of each; here are the weights. A lone
+fp16 layer in a graph of another precision (a head) gets its casts here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otter_export.builder import Builder
+from otter_export.half_builder import HALF, LARGEST_HALF, LIMIT, SINGLE, HalfBuilder
+from otter_export.precision.protocol import Floats, Precision, with_bias
+from otter_export.weight_file import WeightFile
+
+
+@dataclass(frozen=True)
+class Fp16(Precision):
+    """Calibration's largest |x| of each linear layer's inputs, and of each node's output."""
+
+    inputs: Mapping[str, Floats]  # layer: (in,)
+    peaks: Mapping[str, NDArray[Any]]  # node: ()
+    name = "fp16"
+
+    def linear(
+        self,
+        b: Builder,
+        x: str,
+        name: str,
+        matrix: Floats,
+        bias: Floats | None,
+        divided: Floats | None = None,
+    ) -> str:
+        seen = float(self.inputs[name].max())
+        with b.scope(name) as scope:
+            weight = b.weight(f"{name}.weight", narrowed(matrix))
+            if isinstance(b, HalfBuilder):
+                b.saw(x, seen)
+                half = None if bias is None else narrowed(bias)
+                return with_bias(b, b.op("MatMul", x, weight), name, half)
+            fits = max(seen, float(self.peaks[f"{scope}/matmul"])) <= LIMIT
+            compute = HALF if fits else SINGLE
+            x, weight = b.op("Cast", x, to=compute), b.op("Cast", weight, to=compute)
+            product = b.op("Cast", b.op("MatMul", x, weight), to=SINGLE)
+            return with_bias(b, product, name, bias)
+
+    def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
+        table = b.weight(f"{name}.weight", narrowed(rows))
+        return b.op("Cast", b.op("Gather", table, ids, axis=0), to=SINGLE)
+
+    def builder(self, name: str, weights: WeightFile | None, opset: int) -> Builder:
+        return HalfBuilder(name, weights, opset, self.peaks)
+
+
+def narrowed(array: Floats) -> NDArray[Any]:
+    """`array` as float16, or as it is where that would be infinite."""
+    return array if np.abs(array).max() > LARGEST_HALF else array.astype(np.float16)
