@@ -5,7 +5,8 @@ A node is half where calibration saw its result, and that of every input, well i
 and either all of its inputs are half already or it is a matrix product, which is where half pays.
 So norms, softmax, the scores that enter it and the residual stream stay single, as does all that
 calibration could not see: graph inputs, and products with the caches, whose buffers are float32
-(casting them would cost more than the product saves). Moving values about never changes a type.
+(casting them would cost more than the product saves), and products whose weight was left float32
+because half would lose it. Moving values about never changes a type.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class HalfBuilder(Builder):
         self._types: dict[str, int] = {}  # of every float value but scalars
         self._largest: dict[str, float] = {}  # of the values that calibration saw, and weights
         self._scalars: dict[str, NDArray[np.float32]] = {}  # these take the type of their node
+        self._wide: set[str] = set()  # float32 weights
         self._casts: dict[tuple[str, int], str] = {}
         self._single: Counter[str] = Counter()
         self._out_of_range: dict[str, float] = {}
@@ -76,6 +78,8 @@ class HalfBuilder(Builder):
         if array.dtype in FLOATS:
             self._types[name] = FLOATS[array.dtype]
             self._largest[name] = 0.0 if array.dtype == np.float16 else float(np.abs(array).max())
+        if array.dtype == np.float32:
+            self._wide.add(name)
         return super().weight(name, array)
 
     def ops(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
@@ -86,7 +90,8 @@ class HalfBuilder(Builder):
         outputs = self._append(name, kind, count, inputs, attributes)
         if wanted is not None and kind != "QuantizeLinear":
             self._types |= dict.fromkeys(outputs, wanted)
-            self._largest |= dict.fromkeys(outputs, self._peak(kind, name, inputs))
+            largest = self._seen(name) if kind in ARITHMETIC else self._bound(inputs)
+            self._largest |= dict.fromkeys(outputs, largest)
         return outputs
 
     def model(self) -> ModelProto:
@@ -114,20 +119,22 @@ class HalfBuilder(Builder):
     def _computes_in_half(self, kind: str, name: str, floats: list[str], half: bool) -> bool:
         """Whether a node that computes does so in half; notes those that do not."""
         wanted = kind not in SUMS and (half or kind == PRODUCT) and name in self._peaks
-        largest = max(self._peak(kind, name, floats), self._peak("", "", floats))
-        if wanted and largest <= LIMIT:
+        largest = max(self._seen(name), self._bound(floats))
+        wide = kind == PRODUCT and not self._wide.isdisjoint(floats)
+        if wanted and largest <= LIMIT and not wide:
             return True
         self._single[kind] += 1
         if wanted and np.isfinite(largest):
             self._out_of_range[name] = largest
         return False
 
-    def _peak(self, kind: str, name: str, inputs: Sequence[str]) -> float:
-        """The largest magnitude that a node gives (no more than its inputs', where it computes
-        nothing); infinite where calibration did not see it."""
-        if kind in ARITHMETIC:
-            return float(self._peaks.get(name, np.inf))
-        floats = [value for value in inputs if value in self._types]
+    def _seen(self, name: str) -> float:
+        """The largest magnitude that calibration saw node `name` give."""
+        return float(self._peaks.get(name, np.inf))
+
+    def _bound(self, values: Sequence[str]) -> float:
+        """The largest magnitude among `values`; infinite where calibration did not see one."""
+        floats = [value for value in values if value in self._types]
         return max((self._largest.get(value, np.inf) for value in floats), default=np.inf)
 
     def _as(self, value: str, wanted: int) -> str:

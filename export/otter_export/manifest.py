@@ -11,7 +11,7 @@ import onnx
 
 from otter_export.graphs import GRAPHS, OF_GRAPH
 from otter_export.half_builder import ISLANDS
-from otter_export.precision import Choice
+from otter_export.precision import RECIPES, Choice
 from otter_export.settings import Settings
 from otter_model.checkpoint import Checkpoint
 from otter_model.config import OtterConfig
@@ -84,11 +84,13 @@ def graph_entry(folder: Path, name: str, choice: Choice) -> format.Graph:
     """What the manifest says of one graph, read off its file."""
     model = onnx.load(str(folder / f"{name}.onnx"), load_external_data=False)
     parts = choice.parts()
+    tensorrt = all(RECIPES[parts[part]].tensorrt for part in OF_GRAPH[name])
     return format.Graph(
         file=f"{name}.onnx",
         data=f"{name}.bin",
         precision=parts[name],
         head=parts["head"] if "head" in OF_GRAPH[name] else None,
+        tensorrt=tensorrt,
         islands=_islands(model),
         opset=model.opset_import[0].version,
         inputs=[_spec(value) for value in model.graph.input],

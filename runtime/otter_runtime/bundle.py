@@ -121,7 +121,8 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
     """One ONNX file, with the file that holds its weights.
 
-    `head` is the precision of the decoder's output projection. `islands` says what of an fp16 graph
+    `head` is the precision of the decoder's output projection. `tensorrt` is false where TensorRT
+    has not got the graph's operators (dynamic int8). `islands` says what of an fp16 graph
     is computed in float32: `nodes` of each kind, and those that were `out_of_range`, with the
     largest magnitude that calibration saw.
     """
@@ -130,6 +131,7 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
     data: str | None
     precision: str
     head: str | None = None
+    tensorrt: bool = True
     islands: dict[str, Any] = {}
     opset: int
     inputs: list[TensorSpec]

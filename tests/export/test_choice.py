@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otter_export.precision import RECIPES, Choice
+from otter_export.precision import RECIPES, TARGETS, Choice
 from otter_runtime.errors import UserError
 
 
@@ -21,6 +21,13 @@ def test_a_part_takes_its_follower_along() -> None:
     assert Choice.parse("head=fp32", Choice.all("int8")) == Choice(head="fp32")
     assert Choice.parse("fp32,head=int8") == Choice("fp32", "fp32", "fp32", "int8")
     assert Choice.parse("") == Choice()
+
+
+def test_a_jetson_takes_fp16_for_what_sees_and_int8_for_what_speaks() -> None:
+    jetson = TARGETS["jetson"]
+    assert str(jetson) == "vision=fp16,resampler=fp16,decoder=int8,head=int8"
+    assert Choice.parse("decoder=fp16", jetson) == Choice("fp16", "fp16", "fp16", "fp16")
+    assert str(TARGETS["cpu"]) == "int8"
 
 
 def test_a_choice_is_read_back() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -10,7 +15,9 @@ from otter_export.builder import Builder
 from otter_export.layers import Layers, Norm
 from otter_export.precision import Floats, Fp32, Int8, Observed, Precision
 from otter_export.precision.int8 import migration, quantized
-from otter_runtime.golden import cosine
+from otter_runtime.bundle import Bundle
+from otter_runtime.golden import cosine, load_golden
+from otter_runtime.onnx_engine import open_engine
 
 RNG = np.random.default_rng(0)
 X: Floats = RNG.standard_normal((40, 32), np.float32)
@@ -102,3 +109,44 @@ def test_rows_do_not_depend_on_each_other() -> None:
 def test_a_layer_without_calibration_is_named() -> None:
     with pytest.raises(KeyError, match="layer"):
         run(Int8({}), Norm(np.ones(32, np.float32)))
+
+
+@pytest.mark.parametrize("family", ["mpt", "llama"])
+def test_static_int8_does_not_depend_on_chunks_and_dynamic_does(
+    tiny_bundle: Callable[..., Path], family: str
+) -> None:
+    far = {name: chunk_difference(tiny_bundle(family, name)) for name in ("int8", "int8-dynamic")}
+    assert far["int8"] < 1e-4
+    assert far["int8-dynamic"] > 1e-3
+
+
+def chunk_difference(folder: Path) -> float:
+    """How far a prompt's last logits move when it is prefilled token by token, in their sigma."""
+    bundle = Bundle.load(folder)
+    golden, engine = load_golden(bundle), open_engine(bundle, threads=1)
+    medium = [engine.resample(golden.features[0])]
+    ids, index = golden.prompts[0], golden.media_index[0]
+    whole = engine.prefill(engine.new_cache(), ids, index, medium).copy()
+    cache = engine.new_cache()
+    for token, seen in zip(ids, index, strict=True):
+        singly = engine.step(cache, token, seen, medium)
+    return float(np.abs(singly - whole).max() / whole.std())
+
+
+def test_dynamic_int8_is_one_operator_and_not_for_tensorrt(
+    tiny_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    bundle = Bundle.load(tiny_bundle("mpt", "int8-dynamic"))
+    assert not bundle.manifest.graphs.decoder.tensorrt
+    assert Bundle.load(tiny_bundle("mpt", "int8")).manifest.graphs.decoder.tensorrt
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    path = str(bundle.path / "decoder.onnx")
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(str(tmp_path / "optimized.onnx"), load_external_data=False).graph.node
+    made = Counter(node.op_type for node in nodes)
+    # Both gated and plain layers: q, out, up, down; qkv, out, up, down; and the head.
+    assert made["DynamicQuantizeMatMul"] == 2 * 4 + 4 * 4 + 1
+    assert made["MatMulInteger"] == 0

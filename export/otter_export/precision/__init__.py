@@ -11,6 +11,7 @@ from otter_export.precision.choice import PARTS, TARGETS, Choice
 from otter_export.precision.fp16 import Fp16
 from otter_export.precision.fp32 import Fp32
 from otter_export.precision.int8 import Int8
+from otter_export.precision.int8_dynamic import Int8Dynamic
 from otter_export.precision.protocol import Floats, Precision
 from otter_export.precision.recipes import RECIPES, Recipe
 from otter_export.precision.seen import LARGEST, PEAKS, Observed, Seen, Statistic
@@ -26,6 +27,7 @@ __all__ = [
     "Fp16",
     "Fp32",
     "Int8",
+    "Int8Dynamic",
     "Observed",
     "Precision",
     "Recipe",

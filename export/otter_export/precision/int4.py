@@ -23,7 +23,7 @@ import numpy as np
 from otter_export.builder import Builder
 from otter_export.precision import rounding
 from otter_export.precision.int8 import Int8, migration
-from otter_export.precision.protocol import Floats, with_bias
+from otter_export.precision.protocol import Floats, Precision, with_bias
 from otter_export.precision.seen import Statistic
 
 BLOCKS = (128, 64)
@@ -58,7 +58,7 @@ MOMENTS = Statistic("moments", ("spans", "n", "n"), _moments, np.add)
 
 
 @dataclass(frozen=True)
-class Int4:
+class Int4(Precision):
     """Weight-only int4. `moments` holds each layer's Σ x xᵀ in spans, from calibration."""
 
     moments: Mapping[str, Floats]

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from otter_export.builder import Builder
 from otter_export.precision.protocol import Floats, Precision, with_bias
@@ -75,10 +76,17 @@ class Int8(Precision):
         return migration(self.ranges[name], matrix, self.strength)
 
     def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
-        # Half precision, not int8: a gathered row's own scale is no build-time constant, which
-        # TensorRT's Q/DQ rules want, and a table is read one row per token anyway.
-        half = rows.astype(np.float16)
-        return b.op("Cast", b.op("Gather", b.weight(f"{name}.weight", half), ids, axis=0), to=1)
+        return half_table(b, name, rows, ids)
+
+
+def half_table(b: Builder, name: str, rows: Floats, ids: str) -> str:
+    """Rows `ids` of a table kept in half precision, as float32.
+
+    Not int8: a gathered row's own scale is no build-time constant, which TensorRT's Q/DQ rules
+    want, and a table is read one row per token anyway.
+    """
+    half = b.weight(f"{name}.weight", rows.astype(np.float16))
+    return b.op("Cast", b.op("Gather", half, ids, axis=0), to=TensorProto.FLOAT)
 
 
 def quantized(matrix: Floats) -> tuple[NDArray[np.int8], Floats]:

@@ -9,16 +9,21 @@ from otter_export.precision.fp16 import Fp16
 from otter_export.precision.fp32 import Fp32
 from otter_export.precision.int4 import MOMENTS, Int4
 from otter_export.precision.int8 import Int8
+from otter_export.precision.int8_dynamic import Int8Dynamic
 from otter_export.precision.protocol import Precision
 from otter_export.precision.seen import LARGEST, PEAKS, Seen, Statistic
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """`make` takes what calibration saw; that holds at least the statistics it `wants`."""
+    """`make` takes what calibration saw; that holds at least the statistics it `wants`.
+
+    `tensorrt` says whether TensorRT can run the graph.
+    """
 
     make: Callable[[Seen], Precision]
     wants: tuple[Statistic, ...] = ()
+    tensorrt: bool = True
 
 
 RECIPES: dict[str, Recipe] = {
@@ -29,4 +34,5 @@ RECIPES: dict[str, Recipe] = {
         lambda seen: Int4(seen["moments"], Int8(seen["largest"])),
         (LARGEST, MOMENTS),
     ),
+    "int8-dynamic": Recipe(lambda seen: Int8Dynamic(), tensorrt=False),
 }
