@@ -17,7 +17,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "configs" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "configs" / "README.md",
+    *sorted((ROOT / "robots").rglob("README.md")),
+]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
@@ -62,7 +67,7 @@ def test_a_command_exists_and_has_its_options(page: str, line: str) -> None:
         assert re.search(rf"^{rest[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
     elif program == "pip":
         extras = re.findall(r"\[([\w,]+)\]", line)
-        known = (ROOT / "pyproject.toml").read_text()
+        known = "".join((ROOT / p / "pyproject.toml").read_text() for p in (".", "robots"))
         for extra in ",".join(extras).split(","):
             assert not extra or re.search(rf"^{extra} = \[", known, re.MULTILINE), extra
     elif rest[0] == "-m":
@@ -73,7 +78,7 @@ def test_a_command_exists_and_has_its_options(page: str, line: str) -> None:
         parses(rest[:1], rest[1:])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_on_a_page_imports_names_that_exist(page: Path) -> None:
     for language, text in blocks(page):
         if language != "python":
@@ -84,6 +89,6 @@ def test_python_on_a_page_imports_names_that_exist(page: Path) -> None:
                 assert all(hasattr(module, name.name) for name in node.names)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     assert [to for to in LINK.findall(page.read_text()) if not (page.parent / to).exists()] == []

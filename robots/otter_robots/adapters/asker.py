@@ -1,0 +1,69 @@
+"""Asks without waiting: a thread with a bus client of its own has one question at a time.
+
+It knows the bus, not the robot, whose loop goes on meanwhile and looks for `replies`.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from otter_robots.client import Client
+from otter_robots.envelope import Envelope
+from otter_robots.errors import OtterError
+from otter_robots.messages import Abstain, Answer
+
+# A question as the adapter wants it asked: it has the client for as long as it takes.
+Ask = Callable[[Client, str], tuple[Envelope, Answer | Abstain]]
+
+
+class Reply(NamedTuple):
+    """What became of a question: the reply as published, or why there is none in `error`."""
+
+    question: str
+    said: tuple[Envelope, Answer | Abstain] | None
+    error: str = ""
+
+
+class Asker:
+    """`connect` makes the thread's client, `ask` puts a question to it."""
+
+    def __init__(self, connect: Callable[[], Client], ask: Ask) -> None:
+        self._connect, self._ask = connect, ask
+        self._questions: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        self.busy = False
+        # A daemon: at the end nobody waits for an answer that is still being thought about.
+        self._thread = threading.Thread(target=self._run, name="asker", daemon=True)
+        self._thread.start()
+
+    def ask(self, question: str) -> bool:
+        """Ask, unless a question is still being answered; says whether it is asked."""
+        if self.busy:
+            return False
+        self.busy = True
+        self._questions.put(question)
+        return True
+
+    def reply(self) -> Reply | None:
+        """What became of the question, once."""
+        try:
+            reply = self._replies.get_nowait()
+        except queue.Empty:
+            return None
+        self.busy = False
+        return reply
+
+    def close(self) -> None:
+        """End the thread, after the question that is being answered."""
+        self._questions.put(None)
+
+    def _run(self) -> None:
+        with self._connect() as bus:
+            while (question := self._questions.get()) is not None:
+                try:
+                    self._replies.put(Reply(question, self._ask(bus, question)))
+                except OtterError as error:
+                    self._replies.put(Reply(question, None, str(error)))
