@@ -83,6 +83,11 @@ def seal(
     )
 
 
+def containing(envelope: Envelope, message: Message) -> Envelope:
+    """The same envelope around another message of its kind."""
+    return msgspec.structs.replace(envelope, body=Raw(_encoder.encode(message)))
+
+
 def pack(envelope: Envelope) -> bytes:
     """The envelope part; `unpack` is its inverse."""
     return _encoder.encode(envelope)

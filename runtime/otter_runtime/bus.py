@@ -9,14 +9,13 @@ port into 889 application messages, so whatever is no request of ours is counted
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from types import TracebackType
 
-import msgspec
 import zmq
 
-from otter_robots.envelope import Envelope, new_epoch, pack, seal, unpack
+from otter_robots.envelope import Envelope, new_epoch, pack, unpack
 from otter_robots.errors import WireError
 from otter_robots.messages import RESUME, STOP, Ack, Command, Fault, History, Message, Snapshot
 from otter_robots.topics import COMMAND, FAULT, TOPICS, Topic
@@ -27,6 +26,7 @@ from otter_runtime.doorman import Doorman
 from otter_runtime.errors import JournalError
 from otter_runtime.journal import Journal
 from otter_runtime.keyring import Keyring
+from otter_runtime.outbox import Outbox
 from otter_runtime.port import Port
 from otter_runtime.request import Request as Request
 from otter_runtime.request import read
@@ -38,8 +38,6 @@ LINGER_MS = 500
 # A flood of requests may not keep the front process from its cameras.
 REQUESTS_PER_POLL = 64
 MAX_TOPIC_BYTES = 256
-# What the envelope of a reply has for a topic, unless it was published as well.
-REPLY = "reply"
 
 
 class Bus:
@@ -56,10 +54,8 @@ class Bus:
     ) -> None:
         self.hostile = 0
         self.undelivered = 0
-        self.journal_ok = True
         self.archive = Archive(journal)
         self._journal = journal
-        self._seqs: Counter[str] = Counter()
         self._subscribed: set[bytes] = set()
         self._troubles: dict[str, str] = {}
         self._ports: list[Port] = []
@@ -81,6 +77,7 @@ class Bus:
         if self._doorman:
             self._poller.register(self._doorman.socket, zmq.POLLIN)
         self.epoch = self.audit.epoch = self._begin_epoch()
+        self.outbox = Outbox(self.epoch, journal, self._send, self._answer)
         self._admission = Admission(self.epoch, self._doorman, self.audit)
 
     def _bind(self, kind: int, endpoint: str, high_water: int) -> zmq.Socket[bytes]:
@@ -102,52 +99,23 @@ class Bus:
         """Publish, on disk first where the topic is journalled; gives the envelope as sent.
 
         When the journal fails the message goes out all the same with `journalled=False`, and a
-        Fault `journal` says so, once until it works again.
+        Fault `journal` says so, once until it works again. Within a `batch` the envelope is the one
+        that it will have if all goes well.
         """
-        self._seqs[topic.name] += 1
-        if not topic.journalled:
-            return self._send(self._seal(topic, message), blob)
-        envelope = self._seal(topic, msgspec.structs.replace(message, journalled=True))
-        try:
-            self._journal.append(envelope, blob)
-        except JournalError as error:
-            sent = self._send(self._seal(topic, message), blob)
-            self._journal_failed(error)
-            return sent
-        self._send(envelope, blob)
-        self._journal_works()
-        return envelope
+        return self.outbox.publish(topic, message, blob)
 
-    def _seal(self, topic: Topic, message: Message) -> Envelope:
-        if not isinstance(message, topic.messages):
-            raise TypeError(f"topic {topic.name} does not carry {type(message).__name__}")
-        return seal(
-            message,
-            topic=topic.name,
-            epoch=self.epoch,
-            seq=self._seqs[topic.name],
-            ttl_ms=getattr(message, "ttl_ms", None),
-        )
+    def batch(self) -> AbstractContextManager[None]:
+        """What is published and replied within is journalled in one go, then sent in order."""
+        return self.outbox.batch()
 
-    def _send(self, envelope: Envelope, blob: bytes) -> Envelope:
+    def _send(self, envelope: Envelope, blob: bytes) -> None:
         self._xpub.send_multipart([TOPICS[envelope.topic].wire, pack(envelope), blob])
         self.archive.published(envelope, blob)
-        return envelope
 
-    def _journal_failed(self, error: JournalError) -> None:
-        if self.journal_ok:
-            self.journal_ok = False
-            self._fault(Fault(code="journal", detail=str(error)))
-
-    def _journal_works(self) -> None:
-        if not self.journal_ok:
-            self.journal_ok = True
-            self._fault(Fault(code="journal", detail="the journal works again", cleared=True))
-
-    def _fault(self, fault: Fault) -> None:
-        """Past the journal, which is what the fault is about."""
-        self._seqs[FAULT.name] += 1
-        self._send(self._seal(FAULT, fault), b"")
+    @property
+    def journal_ok(self) -> bool:
+        """Whether the journal took the last message that belongs into it."""
+        return self.outbox.journal_ok
 
     def subscribed(self, topic: Topic) -> bool:
         """Whether somebody listens to this topic, as of the last poll."""
@@ -265,15 +233,11 @@ class Bus:
         An envelope from `publish` goes out as it was published, so that the asker and the journal
         name an answer by the same epoch and seq. `parts` are a page's messages.
         """
-        to = request.envelope.seq
-        if isinstance(message, Envelope):
-            envelope = msgspec.structs.replace(message, reply_to=to)
-        else:
-            self._seqs[REPLY] += 1
-            seq = self._seqs[REPLY]
-            envelope = seal(message, topic=REPLY, epoch=self.epoch, seq=seq, reply_to=to)
+        self.outbox.reply(request.peer, request.envelope.seq, message, parts)
+
+    def _answer(self, peer: bytes, envelope: Envelope, parts: Iterable[bytes]) -> None:
         try:
-            self._router.send_multipart([request.peer, pack(envelope), *parts])
+            self._router.send_multipart([peer, pack(envelope), *parts])
         except zmq.ZMQError:
             self.undelivered += 1
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-import msgspec
-
 from otter_robots.envelope import Envelope
 from otter_robots.messages import Ack, Fault, Message, Picture, Status
 from otter_robots.topics import ANSWER, FAULT, HEALTH, STATUS, Topic
@@ -58,6 +56,7 @@ class Front:
         self.desk = Desk(config, bus, brain, standing, self.vitals, self._publish)
         self.ready: Ready | None = None  # None while there is no brain that could answer
         self._say = say
+        bus.outbox.tell = self._tell
         self._showing = 0
         self._scene = -1
         self._blind: str | None = None
@@ -88,7 +87,8 @@ class Front:
             detail, self._say = "the reader of its output left", _nobody
             raise
         finally:
-            self.desk.abstain_all("ended", "the runtime ends")
+            with self.bus.batch():
+                self.desk.abstain_all("ended", "the runtime ends")
             self._publish(STATUS, self._status("ended", detail))
 
     def stop(self) -> None:
@@ -98,9 +98,11 @@ class Front:
     def turn(self) -> None:
         """Requests, the brain's events, a frame, the heartbeat: none of them waits for another."""
         self._watch()
-        self._serve(self.bus.poll(self._patience_ms()))
-        for event in self.brain.events():
-            self._hear(event)
+        requests = self.bus.poll(self._patience_ms())
+        with self.bus.batch():
+            self._serve(requests)
+            for event in self.brain.events():
+                self._hear(event)
         self._notice_blindness()
         self._look()
         self._beat()
@@ -290,8 +292,7 @@ class Front:
         )
 
     def _publish(self, topic: Topic, message: Message) -> Envelope:
-        envelope = self.bus.publish(topic, message)
-        if topic.journalled:
-            message = msgspec.structs.replace(message, journalled=self.bus.journal_ok)
+        return self.bus.publish(topic, message)
+
+    def _tell(self, envelope: Envelope, message: Message) -> None:
         self._say(envelope, message)
-        return envelope

@@ -1,8 +1,8 @@
 """What was published, on disk before it was published: SQLite with a write-ahead log.
 
-It keeps packed envelopes and the epoch counter, and does not know what the messages say. Every
-append is one committed transaction; in WAL mode only `synchronous=FULL` syncs the log at each
-commit, so that an answer somebody received survives a power cut.
+It keeps packed envelopes and the epoch counter, and does not know what the messages say. Each call
+that appends is one committed transaction; in WAL mode only `synchronous=FULL` syncs the log at
+every commit, so that an answer somebody received survives a power cut.
 
 Order is the order of appending, not that of epochs: a run that could not open its journal has
 the epoch counter 0 and may journal all the same once the disk is back.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,20 +84,28 @@ class Journal:
 
     def append(self, envelope: Envelope, blob: bytes = b"") -> None:
         """Put one message on disk; once this returns it survives a crash. Raises JournalError."""
-        row = (envelope.topic, envelope.epoch, envelope.seq, envelope.wall_ns, pack(envelope), blob)
+        self.append_all([(envelope, blob)])
+
+    def append_all(self, messages: Sequence[tuple[Envelope, bytes]]) -> None:
+        """Put all of these on disk with one sync, or none of them. Raises JournalError."""
         try:
             with self._open() as db:
-                place = db.execute(
-                    "INSERT INTO published (topic, epoch, seq, wall_ns, envelope, blob) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    row,
-                ).lastrowid
-                self._first = place if self._first is None else self._first
-                self._appended += 1
-                if self._appended % PRUNE_EVERY == 0:
+                for envelope, blob in messages:
+                    self._insert(db, envelope, blob)
+                before, self._appended = self._appended, self._appended + len(messages)
+                if self._appended // PRUNE_EVERY > before // PRUNE_EVERY:
                     _prune(db, self._cut(db))
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
+
+    def _insert(self, db: sqlite3.Connection, envelope: Envelope, blob: bytes) -> None:
+        named = (envelope.topic, envelope.epoch, envelope.seq, envelope.wall_ns)
+        place = db.execute(
+            "INSERT INTO published (topic, epoch, seq, wall_ns, envelope, blob) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (*named, pack(envelope), blob),
+        ).lastrowid
+        self._first = place if self._first is None else self._first
 
     def after(self, topic: str, epoch: str = "", seq: int = 0, limit: int = -1) -> list[Row]:
         """What was appended to a topic after (epoch, seq), in order, at most `limit` messages.

@@ -2,10 +2,10 @@
 
     python bus_process.py STREAM REQUESTS JOURNAL [OPTIONS]
 
-It ticks every `--every-ms`, `--ticks` times, with one answer and `--beats` heartbeats. Its journal
-keeps `--keep-mb` and looks every `--prune-every` messages. `--die` kills its process by SIGKILL
-when the answer "fatal" is to be journalled, before or after it is on disk. `--file-limit` lets no
-file grow beyond so many bytes: a disk that fills up.
+It ticks every `--every-ms`, `--ticks` times, with `--answers` answers in one go and `--beats`
+heartbeats. Its journal keeps `--keep-mb` and looks every `--prune-every` messages. `--die` kills
+its process by SIGKILL when the answer "fatal" is to be journalled, before or after it is on disk.
+`--file-limit` lets no file grow beyond so many bytes: a disk that fills up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from otter_robots.envelope import Envelope
@@ -32,11 +33,11 @@ class MortalJournal(Journal):
         super().__init__(path, keep_mb=keep_mb)
         self.die = die
 
-    def append(self, envelope: Envelope, blob: bytes = b"") -> None:
-        fatal = b"fatal" in bytes(envelope.body)
+    def append_all(self, messages: Sequence[tuple[Envelope, bytes]]) -> None:
+        fatal = any(b"fatal" in bytes(envelope.body) for envelope, _ in messages)
         if fatal and self.die == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        super().append(envelope, blob)
+        super().append_all(messages)
         if fatal and self.die == "after":
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--prune-every", type=int, default=500)
     parser.add_argument("--ticks", type=int, default=1 << 40)
     parser.add_argument("--every-ms", type=int, default=5)
+    parser.add_argument("--answers", type=int, default=1)
     parser.add_argument("--beats", type=int, default=1)
     args = parser.parse_args()
     journal_module.PRUNE_EVERY = args.prune_every
@@ -95,9 +97,11 @@ def main() -> None:
             if tick == args.ticks:
                 continue
             tick += 1
-            bus.publish(ANSWER, answer(f"tick {tick}"))
-            for _ in range(args.beats):
-                bus.publish(HEALTH, Health(uptime_s=0, journal_ok=bus.journal_ok))
+            with bus.batch():
+                for number in range(args.answers):
+                    bus.publish(ANSWER, answer(f"tick {tick} {number}"))
+                for _ in range(args.beats):
+                    bus.publish(HEALTH, Health(uptime_s=0, journal_ok=bus.journal_ok))
 
 
 if __name__ == "__main__":
