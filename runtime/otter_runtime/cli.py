@@ -31,6 +31,7 @@ COMMANDS = {
     "sub": "print what is published, live",
     "keys": "make, list and revoke the keys of clients beyond this machine",
     "audit": "who connected, who was turned away, who ordered what",
+    "build": "build TensorRT engines of a bundle, on the device that will run them",
 }
 
 # The extra that brings a package; a package that is not here comes with the command's own extra.

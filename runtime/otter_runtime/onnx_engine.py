@@ -14,14 +14,8 @@ import numpy as np
 
 from otter_runtime.bundle import Bundle
 from otter_runtime.engine import Cache, Engine, Floats, Media
-from otter_runtime.errors import (
-    BundleError,
-    EngineError,
-    MissingExtra,
-    PromptTooLong,
-    TooManyImages,
-    UserError,
-)
+from otter_runtime.errors import BundleError, MissingExtra, UserError
+from otter_runtime.limits import check_call, check_frames, check_shape
 from otter_runtime.onnx_cache import OnnxCache, Run
 
 CHUNK = 64
@@ -32,15 +26,21 @@ PROVIDERS = {
     "cuda": ("CUDAExecutionProvider", "gpu"),
     "tensorrt": ("TensorrtExecutionProvider", "gpu"),
 }
+NATIVE = "tensorrt-native"
 QUIET = 3  # ONNX Runtime's log level: errors only
 
 
 def open_engine(bundle: Bundle, threads: int | None = None, provider: str = "cpu") -> Engine:
-    """The engine for `bundle` on ONNX Runtime's `provider` (cpu, cuda, tensorrt).
+    """The engine for `bundle` on ONNX Runtime's `provider` (cpu, cuda, tensorrt), or on TensorRT.
 
     `threads` None takes all cores where the weights are large, and one where they are not.
+    `tensorrt-native` needs an engine that `otter-edge build` has built on this device.
     Raises MissingExtra where onnxruntime is not installed, UserError where it lacks the provider.
     """
+    if provider == NATIVE:
+        from otter_runtime.trt.engine import open_native
+
+        return open_native(bundle)
     return OnnxEngine(bundle, threads, provider)
 
 
@@ -64,12 +64,7 @@ class OnnxEngine:
 
     def resample(self, features: Floats) -> Media:
         """Features (F, patches, dim) of one medium's frames to its K and V."""
-        limit = self.manifest.dims.resampler.max_frames
-        if limit is not None and len(features) > limit:
-            raise UserError(
-                f"a window of {len(features)} frames, but the model tells {limit} apart; "
-                f"set the window to at most {limit} frames"
-            )
+        check_frames(self.manifest, len(features))
         k, v = self._run(self._resampler, "resampler", "features", features)
         return Media(k, v)
 
@@ -99,7 +94,8 @@ class OnnxEngine:
     ) -> Floats:
         """As `prefill`, with the logits of every token: (tokens, vocab)."""
         assert isinstance(cache, OnnxCache)
-        self._check(cache, ids, media_index, media)
+        check_call(self.manifest, cache.length, ids, media_index, len(media))
+        cache.reserve(cache.length + len(ids))
         shown = self._media(media)
         rows = []
         for at in range(0, len(ids), CHUNK):
@@ -135,34 +131,6 @@ class OnnxEngine:
             run = cache.runs[count] = Run(self._decoder, self.manifest, cache, count, rows)
         return run
 
-    def _check(
-        self,
-        cache: OnnxCache,
-        ids: Sequence[int],
-        media_index: Sequence[int],
-        media: Sequence[Media],
-    ) -> None:
-        if not ids or len(ids) != len(media_index):
-            raise EngineError(
-                f"{len(ids)} token ids with {len(media_index)} media indices; "
-                "give as many of the one as of the other, and at least one"
-            )
-        vocab = self.manifest.dims.decoder.vocab
-        if min(ids) < 0 or max(ids) >= vocab:
-            raise EngineError(
-                f"token ids are 0 to {vocab - 1}, got {min(ids)} to {max(ids)}; "
-                "the tokenizer belongs to another model"
-            )
-        self._check_images(max(media_index), len(media))
-        end, limit = cache.length + len(ids), self.manifest.dims.decoder.max_positions
-        if end > limit:
-            raise PromptTooLong(end, limit)
-        cache.reserve(end)
-
-    def _check_images(self, seen: int, media: int) -> None:
-        if seen > media:
-            raise TooManyImages(seen, media)
-
     def _media(self, media: Sequence[Media]) -> Media:
         """The media as one, side by side; joined anew only when they are others."""
         if len(media) == 1:
@@ -186,17 +154,12 @@ class OnnxEngine:
         return Media(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
     def _run(self, session: Any, graph: str, name: str, array: Floats) -> list[Floats]:
-        spec = getattr(self.manifest.graphs, graph).inputs[0].shape
-        if array.ndim != len(spec) or any(
-            isinstance(want, int) and got != want
-            for got, want in zip(array.shape, spec, strict=True)
-        ):
-            raise EngineError(f"{name} should have shape {spec}, got {list(array.shape)}")
+        check_shape(getattr(self.manifest.graphs, graph), array)
         outputs: list[Floats] = session.run(None, {name: array})
         return outputs
 
     def _session(self, name: str, threads: int | None) -> Any:
-        onnxruntime, provider = _provider(self._provider)
+        onnxruntime, providers = _provider(self._provider)
         graph = getattr(self.manifest.graphs, name)
         path = self._bundle.path / graph.file
         options = onnxruntime.SessionOptions()
@@ -211,18 +174,28 @@ class OnnxEngine:
         self._threads[name] = threads or (_cores() if large else 1)
         options.intra_op_num_threads = self._threads[name]
         try:
-            return onnxruntime.InferenceSession(str(path), options, providers=provider)
+            return onnxruntime.InferenceSession(
+                str(path), options, providers=providers, provider_options=self._options(name)
+            )
         except Exception as error:  # its errors share no base of their own
             raise BundleError(
                 f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__} "
                 f"({str(error).splitlines()[0]}); export the bundle again"
             ) from error
 
+    def _options(self, name: str) -> list[dict[str, str]] | None:
+        """Options of each provider, in their order; None for their defaults."""
+        if self._provider != "tensorrt":
+            return None
+        from otter_runtime.trt.provider import provider_options
+
+        return [provider_options(self._bundle, name), {}]
+
 
 def _provider(name: str) -> tuple[Any, list[str]]:
     """onnxruntime and the providers to open a session with."""
     if name not in PROVIDERS:
-        raise UserError(f"provider {name!r} is not one of {', '.join(PROVIDERS)}")
+        raise UserError(f"provider {name!r} is not one of {', '.join([*PROVIDERS, NATIVE])}")
     wanted, extra = PROVIDERS[name]
     try:
         import onnxruntime
