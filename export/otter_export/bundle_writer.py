@@ -40,8 +40,9 @@ FP32_ANSWERS_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Export:
-    """One export: what goes in. `source` is what the manifest says of the checkpoint.
+    """One export: what goes in.
 
+    `source` and `calibration` are what the manifest says of the checkpoint and of the samples;
     `precision` may be a text that `Choice.parse` reads: `int8`, or `vision=fp16,decoder=int8`.
     """
 
@@ -50,6 +51,7 @@ class Export:
     samples: Sequence[Sample]
     settings: Settings = field(default_factory=Settings)
     source: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
     progress: Progress = silent
     threads: int = 0
 
@@ -119,7 +121,11 @@ class Export:
         np.savez_compressed(folder / format.GOLDEN, **pack(golden))  # type: ignore[arg-type]
         self.progress("hashes", 0, 1)
         manifest = make_manifest(self.checkpoint, self.settings, folder, self.choice, known)
-        calibration = {"samples": len(self.samples), "sha256": samples_sha256(self.samples)}
+        calibration = {
+            **(self.calibration or {}),
+            "samples": len(self.samples),
+            "sha256": samples_sha256(self.samples),
+        }
         manifest = msgspec.structs.replace(
             manifest, source=self.source or {}, calibration=calibration
         )

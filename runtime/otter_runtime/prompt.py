@@ -47,10 +47,10 @@ def render(
     server, README). Raises PromptError where the ids do not have the media the text has.
     """
     template, example = manifest.prompt.template, manifest.prompt.example
-    live = [*(_turn(example, *turn, tokenizer) for turn in history)]
-    live.append(_turn(template, question, "", tokenizer))
-    live[1:] = [turn.replace(IMAGE, "") for turn in live[1:]]
-    shown = [_turn(example, *turn, tokenizer) for turn in examples]
+    live = [*(turn(example, *said, tokenizer) for said in history)]
+    live.append(turn(template, question, "", tokenizer))
+    live[1:] = [text.replace(IMAGE, "") for text in live[1:]]
+    shown = [turn(example, *said, tokenizer) for said in examples]
     text = "".join(shown + live)
     prompt = from_ids(manifest, tokenizer.encode(text, add_special_tokens=False).ids)
     if prompt.images != text.count(IMAGE):
@@ -89,7 +89,8 @@ def plain(text: str, specials: Sequence[str]) -> str:
     return text.strip()
 
 
-def _turn(template: str, question: str, answer: str, tokenizer: Tokenizer) -> str:
+def turn(template: str, question: str, answer: str, tokenizer: Tokenizer) -> str:
+    """`template` with a question, and an answer where it has a place for one."""
     specials = [added.content for added in tokenizer.get_added_tokens_decoder().values()]
     # One pass over the template, so that "{answer}" inside a question stays text.
     before, _, rest = template.partition("{question}")

@@ -51,6 +51,8 @@ def test_export_then_verify(
     assert bundle.manifest.window.frames == 2
     assert bundle.manifest.decoding.stop_ids == [60]
     assert bundle.manifest.calibration["samples"] == 3
+    assert bundle.manifest.calibration["kind"] == "samples"
+    assert len(bundle.manifest.calibration["sha256"]) == 64
     assert set(bundle.manifest.step_cost) == {"encode", "resample", "prefill", "decode"}
     assert not list(tmp_path.glob("*.partial"))
     assert call(verify, out, "--json") == 0
@@ -104,7 +106,7 @@ def test_a_folder_of_something_else_is_left_alone(checkpoint: Path, tmp_path: Pa
 
 
 def test_int8_wants_calibration(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="give --calibration FILE"):
+    with pytest.raises(UserError, match="give --calibration PATH"):
         call(export, checkpoint, "-o", tmp_path / "b")
 
 

@@ -65,7 +65,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the device whose usual precisions those are that --precision does not name: int8 "
         "everywhere on a cpu, vision and resampler fp16 on a jetson (default cpu)",
     )
-    parser.add_argument("--calibration", type=Path, metavar="FILE", help=".npz of samples")
+    data = parser.add_argument_group("what it is calibrated and verified on")
+    data.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="PATH",
+        help="a folder of clips with prompts beside them (prompts.json, .yaml or .txt), an "
+        "instructions JSON of MIMIC-IT, or an .npz of samples",
+    )
+    data.add_argument(
+        "--prompt",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what is asked of the clips, instead of their prompts file; may be repeated",
+    )
+    data.add_argument(
+        "--images",
+        type=Path,
+        metavar="PATH",
+        help="MIMIC-IT's pictures, JSON or Parquet (default: beside the instructions)",
+    )
+    data.add_argument(
+        "--samples", type=int, default=64, help="taken of clips or MIMIC-IT (default 64)"
+    )
     parser.add_argument("--name", help="the bundle's name (default: the folder's)")
     parser.add_argument("--frames", type=int, default=1, help="frames per window (default 1)")
     parser.add_argument("--rate-hz", type=float, default=1.0, help="frames per second (default 1)")
@@ -88,10 +111,10 @@ def run(args: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory(prefix="otter-export-") as folder:
             checkpoint, source = _checkpoint(args, Path(folder))
             settings = _settings(args, checkpoint)
-            samples = _samples(args, checkpoint, settings, choice)
+            samples, calibration = _samples(args, checkpoint, settings, choice)
             with Bar(quiet=args.json) as bar:
                 bundle = Export(
-                    checkpoint, choice, samples, settings, source, bar, args.threads
+                    checkpoint, choice, samples, settings, source, calibration, bar, args.threads
                 ).write(args.out, args.overwrite)
     except ModelError as error:
         raise UserError(str(error)) from error
@@ -147,18 +170,22 @@ def _settings(args: argparse.Namespace, checkpoint: Checkpoint) -> Settings:
 
 def _samples(
     args: argparse.Namespace, checkpoint: Checkpoint, settings: Settings, choice: Choice
-) -> list[Sample]:
-    from otter_export.sample import random_samples, read_samples
+) -> tuple[list[Sample], dict[str, Any]]:
+    """The samples and what the manifest says of them."""
+    from otter_export.calibration import Calibration
+    from otter_export.sample import random_samples
     from otter_runtime.errors import UserError
 
-    config = checkpoint.config
     if args.calibration is not None:
-        return read_samples(args.calibration, settings.preprocess(config), config.tokens.image)
+        data = Calibration(args.calibration, args.prompt, args.images, args.samples)
+        return data.read(checkpoint, settings), data.describe()
     if choice.wants() and not args.random:
         raise UserError(
-            f"{choice} needs samples of real input to find its scales; give --calibration FILE"
+            f"{choice} needs samples of real input to find its scales; give --calibration PATH, "
+            "or take --precision int8-dynamic"
         )
-    return random_samples(config, RANDOM_SAMPLES, args.frames)
+    samples = random_samples(checkpoint.config, RANDOM_SAMPLES, args.frames)
+    return samples, {"kind": "noise"}
 
 
 def _text(told: dict[str, Any]) -> str:
