@@ -19,6 +19,7 @@ from otter_runtime.config import RunConfig
 from otter_runtime.desk import Desk, Why
 from otter_runtime.errors import DamagedPicture, EngineError, OtterError, UserError
 from otter_runtime.eye import Eye
+from otter_runtime.frame import Frame
 from otter_runtime.pushed import Pushed
 from otter_runtime.standing import Standing
 from otter_runtime.vitals import Vitals
@@ -58,6 +59,7 @@ class Front:
         self._say = say
         bus.outbox.tell = self._tell
         self._showing = 0
+        self._held: Frame | None = None
         self._scene = -1
         self._blind: str | None = None
         self._beat_at_ns = 0
@@ -173,13 +175,22 @@ class Front:
         if self.eye.newest is not None:
             self.vitals.newest_ns = self.eye.newest.mono_ns
             self._enter(self.eye.newest.scene)
+        # Looked at even while there is no brain, so that the source stays drained and known.
+        self._show(frame)
+
+    def _show(self, frame: Frame | None) -> None:
+        """Hand over the newest frame; while the brain has no room for it, it waits for the next."""
+        if frame is not None and self._held is not None:
+            self.vitals.frames_dropped += 1
+        frame, self._held = frame or self._held, None
         if frame is None:
             return
-        # Looked at even while there is no brain, so that the source stays drained and known.
-        if self.ready is not None and self.brain.show(frame):
+        if self.ready is None:
+            self.vitals.frames_dropped += 1
+        elif self.brain.show(frame):
             self._showing += 1
         else:
-            self.vitals.frames_dropped += 1
+            self._held = frame
 
     def _open(self) -> None:
         if self.ready is None:

@@ -57,7 +57,8 @@ class StepLoop:
         clock: Clock,
         window_frames: int | None = None,
     ) -> None:
-        self.window = Window(window_frames or manifest.window.frames)
+        told_apart = manifest.window.frames if manifest.dims.resampler.max_frames else 1
+        self.window = Window(window_frames or manifest.window.frames, told_apart)
         self.counters = Counters()
         self._engine, self._manifest, self._tokenizer = engine, manifest, tokenizer
         self._clock = clock

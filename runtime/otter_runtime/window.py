@@ -56,10 +56,15 @@ class Medium:
 
 
 class Window:
-    """The last `size` looks of one scene, and the medium they make."""
+    """The last `size` looks of one scene, and the medium they make.
 
-    def __init__(self, size: int) -> None:
+    `told_apart` is how many frames the model was trained to tell apart, 1 where it does not: there
+    a frame that is repeated changes nothing.
+    """
+
+    def __init__(self, size: int, told_apart: int = 1) -> None:
         self.size = size
+        self._span = max(size, told_apart)
         self._looks: deque[Look] = deque(maxlen=size)
         self._medium: Medium | None = None
 
@@ -84,13 +89,13 @@ class Window:
         return self._medium
 
     def resample(self, resample: Callable[[Floats], Media]) -> Medium:
-        """Make the medium with the engine's `resample`: features (size, patches, dim) to K/V.
+        """Make the medium with the engine's `resample`: features (frames, patches, dim) to K/V.
 
-        A young window repeats its oldest look in front, so that the newest always stands at the
-        last frame embedding.
+        A window with fewer looks than the model was trained with, being young or small, repeats
+        its oldest in front, so that the newest always stands at the last frame embedding.
         """
         looks = list(self._looks)
-        looks = looks[:1] * (self.size - len(looks)) + looks
+        looks = looks[:1] * (self._span - len(looks)) + looks
         features = np.stack([look.features for look in looks])
         self._medium = Medium(self.stamps, self._digest(), resample(features))
         return self._medium

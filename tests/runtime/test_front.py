@@ -21,6 +21,7 @@ from otter_runtime.clock import RealClock
 from otter_runtime.config import RunConfig
 from otter_runtime.drain import Drain
 from otter_runtime.eye import Eye
+from otter_runtime.frame import Frame
 from otter_runtime.front import Front
 from otter_runtime.journal import Journal
 from otter_runtime.loop import StepLoop
@@ -87,6 +88,25 @@ def test_a_wider_camera_rate_is_sampled_to_the_window_rate(
     clip = video(frames=60, rate_hz=20.0)
     make(specs([str(clip)], 1.0), RunConfig(fast=True)).run()
     assert engine.calls.count("encode") == 12  # 3 s at 4 Hz
+
+
+def test_a_frame_that_finds_no_room_waits_for_it(
+    make: Make, video: Callable[..., Path], engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = make(specs([str(video(frames=1))], 1.0), RunConfig())
+    show, tries = front.brain.show, []
+
+    def show_the_third_time(frame: Frame) -> bool:
+        tries.append(frame)
+        return len(tries) == 3 and show(frame)
+
+    monkeypatch.setattr(front.brain, "show", show_the_third_time)
+    until_s = time.monotonic() + 10
+    while "encode" not in engine.calls:
+        front.turn()
+        assert time.monotonic() < until_s
+    assert len(tries) == 3
+    assert front.vitals.frames_dropped == 0
 
 
 def test_a_lost_camera_is_a_fault_and_a_new_scene_when_it_is_back(

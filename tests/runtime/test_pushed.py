@@ -173,6 +173,15 @@ def test_an_answer_is_about_the_frame_that_was_pushed_before(run: Path) -> None:
             assert len(answer.frame_ids) == min(number + 1, 4)
 
 
+def test_the_last_frame_of_a_burst_is_seen(run: Path) -> None:
+    with client(run) as bus:
+        for number in range(40):  # faster than they are encoded
+            push(bus, number)
+        answer = bus.ask(QUESTION, timeout_s=20, frame=39)
+        assert isinstance(answer, Answer)
+        assert answer.source_index == 39
+
+
 def test_another_scene_empties_the_window(run: Path) -> None:
     with client(run) as bus:
         bus.subscribe([STATUS])

@@ -65,6 +65,17 @@ def test_a_medium_is_made_once_and_a_young_window_repeats(frame: Callable[..., F
     assert window.medium is None
 
 
+def test_a_small_window_repeats_to_what_the_model_tells_apart(
+    frame: Callable[..., Frame],
+) -> None:
+    window = Window(1, told_apart=3)
+    for number in range(2):
+        window.add(look(frame(number), number + 1))
+    features: Any = window.resample(lambda features: features).media  # type: ignore[arg-type,return-value]
+    assert len(window) == 1
+    assert features[:, 0, 0].tolist() == [2.0, 2.0, 2.0]
+
+
 def test_the_hash_is_of_content_and_order(frame: Callable[..., Frame]) -> None:
     def digest(values: list[int]) -> bytes:
         window = Window(3)
