@@ -1,0 +1,1 @@
+"""Otter Edge in a gymnasium environment: it pushes what it sees, asks, and does what passes."""

@@ -1,0 +1,118 @@
+"""An environment as a robot's body: skills go in, frames come out, a step of its time each.
+
+It knows gymnasium's protocol and the plans of the configuration; it does not know the bus, nor
+why a skill was chosen. It looks at pictures only, never at what else the environment knows.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from otter_robots.adapters.gymnasium.config import Action, Config
+from otter_robots.errors import UserError
+
+RENDER = "render"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What there is after a step: a frame (height, width, 3) uint8 and the environment's word.
+
+    `number` counts the frames of an episode from 0. `info` is for whoever keeps score.
+    """
+
+    number: int
+    pixels: NDArray[np.uint8]
+    reward: float
+    over: bool
+    info: dict[str, Any]
+
+
+class Body:
+    """One environment, an episode at a time."""
+
+    def __init__(self, config: Config, env: Any = None) -> None:
+        """Raises UserError where the environment cannot be made, or has no such camera."""
+        self.config = config
+        self.env = open_env(config) if env is None else env
+        self.sight = Sight(-1, np.zeros((0, 0, 3), np.uint8), 0.0, True, {})
+        self._detours = {name: cycle(plans) for name, plans in config.detours.items()}
+
+    def begin(self, seed: int) -> Sight:
+        """Another episode; its first frame."""
+        seen, info = self.env.reset(seed=seed)
+        self._detours = {name: cycle(plans) for name, plans in self.config.detours.items()}
+        self.sight = Sight(0, self._frame(seen), 0.0, False, info)
+        return self.sight
+
+    def carry_out(self, skill: str) -> Iterator[Sight]:
+        """The frames of doing `skill`, and of the way round what was in its way."""
+        before = self.sight.pixels
+        yield from self.follow(self.config.actions[skill])
+        if skill in self._detours and np.array_equal(before, self.sight.pixels):
+            yield from self.follow(next(self._detours[skill]))
+
+    def hold(self) -> Iterator[Sight]:
+        """The frames of standing still; none where the configuration has no such action."""
+        yield from self.follow(self.config.hold or ())
+
+    def follow(self, plan: Sequence[Action]) -> Iterator[Sight]:
+        """The frame after each action of `plan`, until the episode is over."""
+        for action in plan:
+            if self.sight.over:
+                return
+            yield self._step(action)
+
+    def _step(self, action: Action) -> Sight:
+        done = np.asarray(action, np.float32) if isinstance(action, tuple) else action
+        seen, reward, terminated, truncated, info = self.env.step(done)
+        over, number = bool(terminated or truncated), self.sight.number + 1
+        self.sight = Sight(number, self._frame(seen), float(reward), over, info)
+        return self.sight
+
+    def _frame(self, seen: Any) -> NDArray[np.uint8]:
+        camera = self.config.camera
+        if camera == RENDER:
+            seen = self.env.render()
+        elif camera:
+            if not isinstance(seen, dict) or camera not in seen:
+                raise UserError(f"the observation has no {camera!r}; correct `camera`")
+            seen = seen[camera]
+        frame = np.asarray(seen)
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise UserError(
+                f"the camera gives {frame.dtype} {frame.shape}, expected uint8 (height, width, 3); "
+                f"set `camera` to a key of the observation, or to {RENDER}"
+            )
+        return np.ascontiguousarray(frame)
+
+    def close(self) -> None:
+        """Let the environment go."""
+        self.env.close()
+
+
+def open_env(config: Config) -> Any:
+    """The environment `config.env`, a gymnasium id or `module:Class`; raises UserError."""
+    if not config.env:
+        raise UserError("there is no environment; set `env` to a gymnasium id or module:Class")
+    kwargs = dict(config.kwargs)
+    if config.camera == RENDER:
+        kwargs.setdefault("render_mode", "rgb_array")
+    module, colon, name = config.env.partition(":")
+    try:
+        # gymnasium's own `module:id` has a version, a class cannot.
+        if colon and "-v" not in name:
+            return getattr(importlib.import_module(module), name)(**kwargs)
+        return gymnasium.make(config.env, **kwargs)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{config.env} needs {error.name}; install it") from error
+    except (AttributeError, TypeError, gymnasium.error.Error) as error:
+        raise UserError(f"{config.env} cannot be made ({error}); correct env or kwargs") from error
