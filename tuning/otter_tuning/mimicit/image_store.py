@@ -105,13 +105,7 @@ class ImageStore:
 
     def read(self, path: Path) -> list[str]:
         """Add every picture of a JSON or Parquet file, or of a folder of either; ids taken."""
-        if path.is_dir():
-            files = sorted([*path.glob("*.json"), *path.glob("*.parquet")])
-            return [name for file in files for name in self.read(file)]
-        reader = {".json": json_images, ".parquet": parquet_images}.get(path.suffix)
-        if reader is None:
-            raise UserError(f"{path} should be a .json or .parquet file of pictures")
-        return self.add(reader(path))
+        return [name for file in picture_files(path) for name in self.add(pictures(file))]
 
     def write_json(self, path: Path) -> None:
         """As `{id: base64}`, in the order of the store."""
@@ -132,6 +126,21 @@ class ImageStore:
             for name in self:
                 file.append(name, base64.b64encode(self[name]).decode())
         return file.paths
+
+
+def picture_files(path: Path) -> list[Path]:
+    """`path`, or of a folder its JSON and Parquet files."""
+    if not path.is_dir():
+        return [path]
+    return sorted([*path.glob("*.json"), *path.glob("*.parquet")])
+
+
+def pictures(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(id, picture) of a JSON or Parquet file, one at a time; UserError where it is neither."""
+    reader = {".json": json_images, ".parquet": parquet_images}.get(path.suffix)
+    if reader is None:
+        raise UserError(f"{path} should be a .json or .parquet file of pictures")
+    return reader(path)
 
 
 def json_images(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -1,0 +1,5 @@
+"""What the workstation's command line gains with the tuning extra."""
+
+from otter_tuning.commands import mimicit
+
+__all__ = ["mimicit"]
