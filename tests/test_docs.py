@@ -48,13 +48,16 @@ def words_of(line: str) -> list[str]:
 
 
 def parses(command: list[str], parse: list[str]) -> None:
-    """`command --help` works and knows every option in `parse`."""
+    """`command --help` works and knows every option in `parse`, which may begin with an act."""
     done = subprocess.run(
         [sys.executable, *command, "--help"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 0, done.stderr
+    if parse and re.search(rf"^    {re.escape(parse[0])}  ", done.stdout, re.MULTILINE):
+        return parses([*command, parse[0]], parse[1:])
     options = [word.partition("=")[0] for word in parse if word.startswith("--")]
     assert [option for option in options if option not in done.stdout] == []
+    return None
 
 
 @pytest.mark.filterwarnings("ignore")
