@@ -52,8 +52,8 @@ def message(order: dict[str, Any]) -> tuple[Topic, Message]:
 def publish(bus: Bus, order: dict[str, Any]) -> None:
     topic, said = message(order)
     if order.get("origin") == "replay":
-        bus._seqs[topic.name] += 1
-        bus._send(msgspec.structs.replace(bus._seal(topic, said), origin="replay"), b"")
+        sealed = bus.outbox._sealed(topic.name, said)
+        bus._send(msgspec.structs.replace(sealed, origin="replay"), b"")
     else:
         bus.publish(topic, said)
 
