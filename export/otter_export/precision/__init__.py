@@ -10,6 +10,7 @@ precision is one file here and one line in that table. Which part of the network
 from otter_export.precision.choice import PARTS, TARGETS, Choice
 from otter_export.precision.fp16 import Fp16
 from otter_export.precision.fp32 import Fp32
+from otter_export.precision.int4 import MOMENTS, Int4
 from otter_export.precision.int8 import Int8
 from otter_export.precision.int8_dynamic import Int8Dynamic
 from otter_export.precision.protocol import Floats, Precision
@@ -18,6 +19,7 @@ from otter_export.precision.seen import LARGEST, PEAKS, Observed, Seen, Statisti
 
 __all__ = [
     "LARGEST",
+    "MOMENTS",
     "PARTS",
     "PEAKS",
     "RECIPES",
@@ -26,6 +28,7 @@ __all__ = [
     "Floats",
     "Fp16",
     "Fp32",
+    "Int4",
     "Int8",
     "Int8Dynamic",
     "Observed",

@@ -31,7 +31,7 @@ DAMPING = 0.01
 # So many channels are rounded before their errors reach the rest of the span in one product.
 CHUNK = 32
 # Output channels are independent; so many at a time stay in a processor's cache.
-COLUMNS = 256
+COLUMNS = 512
 
 
 def rounded(matrix: Floats, moments: Floats, block: int) -> tuple[NDArray[int4], Floats]:

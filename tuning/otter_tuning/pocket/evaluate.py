@@ -48,6 +48,16 @@ class Answerer:
             token = decoder.next(self._engine.step(cache, token, 1, [media]))
         return str(self._tokenizer.decode(decoder.ids)).strip()
 
+    def logits(self, question: str, answer: str, episode: int, frames: Sequence[int]) -> Floats:
+        """Next-token logits (tokens, vocab) along `answer`, each after what comes before it."""
+        media = self._look(episode, tuple(frames))
+        prompt = render(self._manifest, self._tokenizer, question)
+        cache = self._engine.new_cache()
+        first = self._engine.prefill(cache, prompt.ids, prompt.media_index, [media]).copy()
+        said = self._tokenizer.encode(answer, add_special_tokens=False).ids
+        rest = [self._engine.step(cache, token, 1, [media]).copy() for token in said]
+        return np.stack([first, *rest])
+
     def _look(self, episode: int, frames: tuple[int, ...]) -> Media:
         key = (episode, frames)
         if key not in self._media:
