@@ -1,13 +1,42 @@
-"""What several folders' tests share: bundles of tiny random Otters, exported once per session."""
+"""What several folders' tests share: bundles of tiny random Otters, and a real publisher.
+
+The bundles are exported once per session; the publisher runs in a process of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 TinyBundle = Callable[..., Path]
+PUBLISHER = Path(__file__).parent / "runtime" / "bus_process.py"
+
+
+class Publisher(NamedTuple):
+    """A running `bus_process.py` and where it listens."""
+
+    process: subprocess.Popen[str]
+    stream: str
+    requests: str
+    journal: Path
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+Publish = Callable[..., AbstractContextManager[Publisher]]
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +60,29 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> TinyBundle:
         return made[family, precision]
 
     return make
+
+
+@pytest.fixture
+def publish(tmp_path: Path) -> Publish:
+    """`with publish("--every-ms", "1") as publisher:`, always at the same two addresses.
+
+    With `endpoint`, both sockets are bound there, e.g. at `tcp://127.0.0.1:*`.
+    """
+
+    @contextlib.contextmanager
+    def start(*options: str, endpoint: str = "") -> Iterator[Publisher]:
+        journal = tmp_path / "journal.db"
+        stream, requests = endpoint or f"ipc://{tmp_path}/s", endpoint or f"ipc://{tmp_path}/r"
+        words = [stream, requests, str(journal), *options]
+        process = subprocess.Popen(
+            [sys.executable, str(PUBLISHER), *words], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        bound = json.loads(process.stdout.readline())
+        publisher = Publisher(process, bound["stream"], bound["requests"], journal)
+        try:
+            yield publisher
+        finally:
+            publisher.kill()
+
+    return start

@@ -79,7 +79,9 @@ class Client(Connection):
         self._waiting: dict[int, deque[Reply]] = {}  # replies by the seq of their request
         self._refusal: OtterError | None = None
         self._writable = self._closed = False
-        self._descriptors = [int(socket.fd) for socket in (self._sub, self._dealer)]
+        self._descriptors = [
+            int(socket.fd) for socket in (self._sub, self._dealer, *self._refusals)
+        ]
         for descriptor in self._descriptors:
             self._loop.add_reader(descriptor, self._turn)
         self._next: asyncio.Handle = self._loop.call_soon(self._turn)
@@ -97,6 +99,7 @@ class Client(Connection):
             if self._roomy:
                 self._ask_for_pages()
             wait_s = 0.0 if self._read() else self._listener.wait_s(now_s)
+            self._check_welcome()
         except OtterError as error:
             self._refusal = error
         self._writable = bool(_events(self._dealer) & zmq.POLLOUT)

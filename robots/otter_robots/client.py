@@ -99,9 +99,9 @@ class Client(Connection):
         """The next message of the subscribed topics, or None after `timeout_s` without one."""
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while (item := self._listener.give()) is None:
+            self._check_welcome()
             self._ask_for_pages()
             came = dict(self._poller.poll(self._patience_ms(deadline_s)))
-            self._check_welcome()
             if self._sub in came:
                 self._hear()
             if self._dealer in came:
@@ -226,18 +226,30 @@ class Client(Connection):
 
     def _send(self, message: Message, deadline_s: float, *blob: bytes) -> int:
         data = self._sealed(message)
-        if not self._dealer.poll(_left_ms(deadline_s), zmq.POLLOUT):
+        if not self._ready(zmq.POLLOUT, deadline_s):
             raise self._nobody()
         self._dealer.send_multipart([data, *blob])
         return self._seq
 
     def _reply(self, seq: int, deadline_s: float, *kinds: type[Message]) -> Reply | None:
         """The first reply of these kinds to this request; None past the deadline."""
-        while self._dealer.poll(_left_ms(deadline_s)):
+        while self._ready(zmq.POLLIN, deadline_s):
             reply = self._take()
             if reply is not None and reply.answers(seq, kinds):
                 return reply
         return None
+
+    def _ready(self, flags: int, deadline_s: float) -> bool:
+        """Wait until the requests socket is; False past the deadline. Raises KeyRefused."""
+        poller = zmq.Poller()
+        poller.register(self._dealer, flags)
+        for refusals in self._refusals:
+            poller.register(refusals, zmq.POLLIN)
+        while came := dict(poller.poll(_left_ms(deadline_s))):
+            self._check_welcome()
+            if self._dealer in came:
+                return True
+        return False
 
     # The end.
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from otter_robots import endpoints, keys
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
@@ -34,6 +35,9 @@ ORDER_TTL_MS = ACK_TIMEOUT_S * 1000
 STOP_TTL_MS = 60_000.0
 # The first teaches the runtime's clock; another client of the same name may come between.
 STAMPS = 4
+
+# ZAP's code for a key that is not allowed; libzmq does not try again. 300 is a failure that passes.
+REFUSED_FOR_GOOD = 400
 
 
 class Reply(NamedTuple):
@@ -78,6 +82,7 @@ class Connection:
         for endpoint in (self.stream, self.requests):
             endpoints.check(endpoint, keyed=self._key is not None)
         self._context = zmq.Context(io_threads=1)
+        self._welcome = True
         self._refusals: list[zmq.Socket[bytes]] = []
         self._sub = self._connect(zmq.SUB, self.stream)
         self._dealer = self._connect(zmq.DEALER, self.requests)
@@ -107,12 +112,15 @@ class Connection:
         socket.curve_serverkey = key.server.encode()
         socket.curve_publickey = key.public.encode()
         socket.curve_secretkey = key.secret.encode()
-        # A key that is refused is refused for good: libzmq does not try again.
         self._refusals.append(socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH))
 
     def _check_welcome(self) -> None:
         """Raise KeyRefused where the runtime refused our key."""
-        if any(monitor.poll(0) for monitor in self._refusals):
+        for refusals in self._refusals:
+            while refusals.poll(0):
+                event = recv_monitor_message(refusals)
+                self._welcome = self._welcome and event["value"] != REFUSED_FOR_GOOD
+        if not self._welcome:
             raise KeyRefused(self.requests, self.name)
 
     def _nobody(self) -> NobodyListening:

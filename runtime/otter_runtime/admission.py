@@ -69,7 +69,9 @@ def _denied(message: Message, client: Client | None) -> Ack | None:
             f"{kind} needs a key that may {needs}, and that of {client.name} may {client.allow}"
         )
     if isinstance(message, Order) and message.stamp.client != client.name:
-        return _refused(f"the key is {client.name}'s and the stamp {message.stamp.client!r}'s")
+        return _refused(
+            f"the key is {client.name}'s, the order is stamped {message.stamp.client!r}"
+        )
     return None
 
 

@@ -78,15 +78,27 @@ class Audit:
 
     def _append(self, line: bytes) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(file, line)
-            os.fdatasync(file)
             size = os.fstat(file).st_size
+            # What a power cut left half written ends here.
+            torn = size and os.pread(file, 1, size - 1) != b"\n"
+            os.write(file, b"\n" + line if torn else line)
+            os.fsync(file)
         finally:
             os.close(file)
+        if not size:
+            _sync(self.path.parent)
         if size >= MOST_BYTES:
             os.replace(self.path, self.path.with_name(EARLIER))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read(folder: Path) -> list[Entry]:

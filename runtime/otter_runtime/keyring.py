@@ -67,8 +67,9 @@ class Keyring:
         seen = _state(self.folder / CLIENTS)
         if seen == self._seen:
             return False
-        self._seen, self.clients = seen, {}  # nobody, where it cannot be read
+        self._seen, self.clients = (), {}  # nobody, for as long as it cannot be read
         self.clients = {client.public: client for client in self.listed()}
+        self._seen = seen
         return True
 
     # What a person does.

@@ -3,9 +3,10 @@
     python bus_process.py STREAM REQUESTS JOURNAL [OPTIONS]
 
 It ticks every `--every-ms`, `--ticks` times, with `--answers` answers in one go and `--beats`
-heartbeats. Its journal keeps `--keep-mb` and looks every `--prune-every` messages. `--die` kills
-its process by SIGKILL when the answer "fatal" is to be journalled, before or after it is on disk.
-`--file-limit` lets no file grow beyond so many bytes: a disk that fills up.
+heartbeats. Its journal keeps `--keep-mb` and looks every `--prune-every` messages. Over tcp it
+asks for the keys in the folder `--keys`. `--die` kills its process by SIGKILL when the answer
+"fatal" is to be journalled, before or after it is on disk. `--file-limit` lets no file grow beyond
+so many bytes: a disk that fills up.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from otter_robots.topics import ANSWER, COMMAND, HEALTH
 from otter_runtime import journal as journal_module
 from otter_runtime.bus import Bus, Request
 from otter_runtime.journal import Journal
+from otter_runtime.keyring import Keyring
 
 
 class MortalJournal(Journal):
@@ -73,6 +75,7 @@ def main() -> None:
     parser.add_argument("stream")
     parser.add_argument("requests")
     parser.add_argument("journal", type=Path)
+    parser.add_argument("--keys", type=Path)
     parser.add_argument("--die", default="never")
     parser.add_argument("--file-limit", type=int)
     parser.add_argument("--keep-mb", type=float, default=1000.0)
@@ -86,9 +89,9 @@ def main() -> None:
     if args.file_limit:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (args.file_limit, args.file_limit))
-    with Bus(
-        args.stream, args.requests, MortalJournal(args.journal, args.die, args.keep_mb)
-    ) as bus:
+    keyring = Keyring(args.keys) if args.keys else None
+    journal = MortalJournal(args.journal, args.die, args.keep_mb)
+    with Bus(args.stream, args.requests, journal, keyring) as bus:
         print(json.dumps({"stream": bus.stream, "requests": bus.requests}), flush=True)
         tick = 0
         while True:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import zmq
 
-from otter_robots.envelope import pack, seal, unpack
+from otter_robots.client import Client
+from otter_robots.envelope import Envelope, pack, seal, unpack
+from otter_robots.errors import NobodyListening, UserError
 from otter_robots.messages import (
     REPLAYED,
     STALE,
     Ack,
     Command,
     Instruct,
+    Message,
     Order,
     Stamp,
 )
-from otter_robots.topics import COMMAND
+from otter_robots.topics import ANSWER, COMMAND
+from otter_runtime import audit
 from otter_runtime.bus import Bus
 from otter_runtime.journal import Journal
 from otter_runtime.orders import CLIENTS, Orders
 
+Publish = Callable[..., AbstractContextManager[Any]]
 NOW_NS = 10**12
 TTL_MS = 500.0
 
@@ -138,3 +146,85 @@ def test_whether_it_is_stopped_survives_a_restart(
             bus.publish(COMMAND, Command(name=name))
         with Bus(*endpoints, Journal(tmp_path / "j.db")) as again:
             assert again.stopped() == stopped
+
+
+# Between processes.
+
+
+def hear(bus: Client, count: int) -> list[tuple[Envelope, Message]]:
+    """The next messages; fails after twenty seconds of silence."""
+    heard = []
+    for _ in range(count):
+        one = bus.receive(20)
+        assert one is not None, "the publisher is silent"
+        heard.append(one)
+    return heard
+
+
+def commands(bus: Client, last: str) -> list[Command]:
+    """The commands heard up to the one of this name."""
+    heard: list[Command] = []
+    while [command.name for command in heard[-1:]] != [last]:
+        heard += [message for _, message in hear(bus, 1) if isinstance(message, Command)]
+    return heard
+
+
+def connected(running: Any) -> Client:
+    return Client(running.stream, running.requests)
+
+
+def test_a_command_reaches_every_robot_and_goes_on_after_a_restart(publish: Publish) -> None:
+    with publish() as running, connected(running) as robot, connected(running) as operator:
+        robot.subscribe([COMMAND, ANSWER])
+        hear(robot, 1)
+        operator.command("wave", {"times": 2, "hand": "left", "fast": True})
+        heard = commands(robot, "wave")
+        running.kill()
+        with publish():
+            hear(robot, 1)
+            # Its stamp is for the run before: it learns the new one by being refused.
+            operator.stop()
+            operator.resume()
+            heard += commands(robot, "resume")
+    assert [(message.name, message.arguments) for message in heard] == [
+        ("wave", {"times": 2, "hand": "left", "fast": True}), ("stop", {}), ("resume", {})
+    ]  # fmt: skip
+    assert all(message.journalled for message in heard)
+
+
+def test_what_was_said_to_have_failed_is_not_carried_out_later(publish: Publish) -> None:
+    with publish() as running, connected(running) as robot, connected(running) as operator:
+        robot.subscribe([COMMAND, ANSWER])
+        hear(robot, 1)
+        operator.command("first")
+        running.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(NobodyListening):
+            operator.command("late")
+        running.process.send_signal(signal.SIGCONT)
+        while True:
+            try:
+                operator.command("last")
+                break
+            except NobodyListening:
+                continue
+        names = [message.name for message in commands(robot, "last")]
+    assert names[0] == "first"
+    assert "late" not in names
+
+
+def test_two_of_one_name_do_not_stand_in_each_others_way(publish: Publish) -> None:
+    with publish() as running, connected(running) as one, connected(running) as other:
+        for number in range(20):
+            (one, other)[number % 2].command(f"command {number}")
+        entries = [entry.detail for entry in audit.read(running.journal.parent)]
+    assert [entry.split("  ")[0] for entry in entries] == [f"command {n}" for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"x": float("nan")}, {"x": 1e300}, {"": 1}, {"x": "y" * 2000}, {str(n): n for n in range(17)}],
+)
+def test_arguments_have_bounds(arguments: dict[str, Any], tmp_path: Path) -> None:
+    nobody = Client(f"ipc://{tmp_path}/s", f"ipc://{tmp_path}/r")
+    with nobody as bus, pytest.raises(UserError, match="would refuse"):
+        bus.command("move", arguments)
