@@ -31,9 +31,9 @@ from bandwidth import read_bandwidth
 from stages import LoopTimer, publish_to_receive
 
 from otter_runtime.bundle import Bundle
+from otter_runtime.engine import Cache
 from otter_runtime.errors import OtterError, UserError
-from otter_runtime.onnx_cache import OnnxCache
-from otter_runtime.onnx_engine import OnnxEngine, open_engine
+from otter_runtime.onnx_engine import open_engine
 from otter_runtime.preprocess import Preprocessor
 
 FRAME = (720, 1280, 3)
@@ -75,6 +75,7 @@ def _main(options: argparse.Namespace) -> int:
             options.seconds,
             bandwidth,
             options.prompt_tokens,
+            options.provider,
         ),
     }
     if not options.json:
@@ -124,10 +125,10 @@ def measure(
     budget_s: float,
     bandwidth: float,
     prompt_tokens: int = PROMPT_TOKENS,
+    provider: str = "cpu",
 ) -> dict[str, Any]:
     """Every stage of `bundle`, each within about `budget_s`."""
-    engine = open_engine(bundle, threads)
-    assert isinstance(engine, OnnxEngine)
+    engine = open_engine(bundle, threads, provider)
     manifest = bundle.manifest
     count = frames or manifest.window.frames
     random = np.random.default_rng(0)
@@ -192,7 +193,7 @@ def summary(spans: Iterable[float]) -> dict[str, float]:
     return {"median_ms": round(median, 4), "p99_ms": round(p99, 4), "runs": len(values)}
 
 
-def decode_bytes(bundle: Bundle, cache: OnnxCache, media_bytes: int) -> int:
+def decode_bytes(bundle: Bundle, cache: Cache, media_bytes: int) -> int:
     """Bytes that one decode step must read: weights, the K/V of the tokens held, media K/V."""
     graph = bundle.manifest.graphs.decoder
     model = onnx.load(str(bundle.path / graph.file), load_external_data=False)
@@ -205,8 +206,8 @@ def decode_bytes(bundle: Bundle, cache: OnnxCache, media_bytes: int) -> int:
     }
     shared = graph.precision == "fp32" and "decoder.head.weight" not in sizes
     weights = sum(size for name, size in sizes.items() if name != TABLE or shared)
-    layers, two, heads, _, head_dim = cache.kv.shape
-    kv = layers * two * heads * head_dim * 4 * cache.length
+    d = bundle.manifest.dims.decoder
+    kv = d.layers * 2 * d.heads * d.head_dim * 4 * cache.length
     return int(weights + kv + media_bytes)
 
 
@@ -275,6 +276,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--prompt-tokens", type=int, default=PROMPT_TOKENS, help="to prefill (default 32)"
     )
+    parser.add_argument("--provider", default="cpu", help="as brain.provider (default: cpu)")
     parser.add_argument("--threads", type=int, help="default: as the runtime chooses")
     parser.add_argument("--frames", type=int, help="frames per window (default: the bundle's)")
     parser.add_argument("--seconds", type=float, default=5.0, help="per stage, about (default 5)")
