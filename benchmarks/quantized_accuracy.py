@@ -27,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from paired import Paired
 
 from otter_export.bundle_writer import Export
 from otter_export.outliers import injected
@@ -38,6 +37,7 @@ from otter_model.checkpoint import open_checkpoint
 from otter_runtime.bundle import Bundle
 from otter_runtime.engine import Floats
 from otter_runtime.errors import OtterError
+from otter_runtime.paired import paired
 from otter_tuning.pocket import calibration
 from otter_tuning.pocket.cases import Case, planning_cases
 from otter_tuning.pocket.data import FIELDS, Episodes, render
@@ -95,14 +95,14 @@ class Figures:
 
     @classmethod
     def of(cls, base: Result, other: Result) -> Figures:
-        pair = Paired.of(base.right, other.right)
+        pair = paired(base.right.tolist(), other.right.tolist())
         return cls(
-            planning=float(other.right.mean()),
+            planning=pair.second,
             difference=pair.difference,
-            interval=pair.interval,
-            only_variant=pair.only_other,
-            only_fp32=pair.only_base,
-            p=pair.p,
+            interval=(pair.low, pair.high),
+            only_variant=pair.only_second,
+            only_fp32=pair.only_first,
+            p=pair.p_value,
             next_token_kl=divergence(base.logits, other.logits),
             next_token_equal=float((base.logits.argmax(1) == other.logits.argmax(1)).mean()),
         )
