@@ -1,9 +1,10 @@
-"""`otter-edge mimicit`: check a set of MIMIC-IT files, repair it, pack its pictures."""
+"""`otter-edge mimicit`: make MIMIC-IT of its sources; check, repair and pack its files."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from otter_tuning.mimicit.check import Checked
     from otter_tuning.mimicit.image_store import ImageStore
 
-ABOUT = "check, repair and pack MIMIC-IT data"
+ABOUT = "make, check, repair and pack MIMIC-IT data"
 STORES = (".sqlite", ".db")
 FAULTY = 1
 
@@ -44,11 +45,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", type=Path, required=True, help="a .sqlite store, .parquet or .json"
     )
     pack.add_argument("--json", action="store_true", help="one JSON object")
+    convert = acts.add_parser("convert", help="a source's own files into pictures with the ids")
+    convert.add_argument(
+        "source", metavar="SOURCE", help="LA, SD, CGD, SN, VST, DC, TVC or E4D, see docs/data.md"
+    )
+    convert.add_argument("root", type=Path, help="the folder that the source was unpacked into")
+    convert.add_argument("-o", "--out", type=Path, required=True, help="a .sqlite store")
+    convert.add_argument("--list", type=Path, metavar="FILE", help="which pictures (LA, VST)")
+    convert.add_argument("--workers", type=int, help="processes (default: one a core)")
+    convert.add_argument("--ray", action="store_true", help="on Ray instead of a local pool")
+    convert.add_argument("--json", action="store_true", help="one JSON object")
+    llava = acts.add_parser("llava", help="a LLaVA-Instruct file into LA's instructions")
+    llava.add_argument("file", type=Path, help="e.g. conversation_58k.json")
+    llava.add_argument(
+        "--kind", required=True, metavar="KIND", help="conversation, detail or reasoning"
+    )
+    llava.add_argument("-o", "--out", type=Path, required=True, help="LA_instructions.json")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; exit code 1 where `check` found faults."""
-    return _pack(args) if args.act == "pack" else _check(args)
+    acts = {"pack": _pack, "convert": _convert, "llava": _llava}
+    return acts.get(args.act, _check)(args)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -148,3 +166,55 @@ def _write(store: ImageStore, out: Path) -> list[str]:
     if out.suffix == ".json":
         store.write_json(out)
     return [str(out)]
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from otter_export.commands.progress import Bar
+    from otter_tuning.mimicit.conversion import convert
+    from otter_tuning.mimicit.image_store import ImageStore
+    from otter_tuning.mimicit.sources import SOURCES
+
+    read = SOURCES[_one_of(args.source, SOURCES, "source")]
+    work = read(args.root, args.list)
+    with ImageStore(args.out) as store, Bar(args.json) as bar:
+        done = convert(work.tasks, store, bar, args.workers, args.ray)
+    told = {
+        "pictures": done.pictures,
+        "done_before": done.done_before,
+        "taken": done.taken,
+        "missing": work.missing,
+        "failures": done.failures,
+        "written": str(args.out),
+    }
+    print(json.dumps(told) if args.json else _converted(told))
+    return FAULTY if work.missing or done.failures else 0
+
+
+def _converted(told: dict[str, Any]) -> str:
+    lines = [f"{told['pictures']} pictures into {told['written']}"]
+    if told["done_before"]:
+        lines.append(f"{told['done_before']} files were done before")
+    lines += [f"missing: {name}" for name in told["missing"]]
+    lines += [f"failed: {path}: {reason}" for path, reason in told["failures"]]
+    return "\n".join(lines)
+
+
+def _llava(args: argparse.Namespace) -> int:
+    from otter_tuning.mimicit.llava_instruct import KINDS, read_llava
+
+    made = read_llava(args.file, _one_of(args.kind, KINDS, "kind"))
+    made.write(args.out)
+    print(f"{len(made)} pairs into {args.out}")
+    return 0
+
+
+def _one_of(name: str, names: Collection[str], what: str) -> str:
+    import difflib
+
+    from otter_runtime.errors import UserError
+
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}" if near else f"there are {', '.join(names)}"
+    raise UserError(f"there is no {what} {name!r}; {hint}")

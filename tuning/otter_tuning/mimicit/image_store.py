@@ -43,11 +43,15 @@ class ImageStore:
             self._base.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             self._base.execute("PRAGMA journal_mode = WAL")
             self._base.execute("CREATE TABLE IF NOT EXISTS image (id TEXT PRIMARY KEY, data BLOB)")
+            self._base.execute("CREATE TABLE IF NOT EXISTS done (path TEXT PRIMARY KEY)")
         except (OSError, sqlite3.Error) as error:
             raise UserError(f"{path} is no image store ({error}); give another file") from error
 
-    def add(self, images: Iterable[tuple[str, bytes]]) -> list[str]:
-        """Add (id, encoded picture); the ids that were there already, which stay as they are."""
+    def add(self, images: Iterable[tuple[str, bytes]], of: str | None = None) -> list[str]:
+        """Add (id, encoded picture); the ids that were there already, which stay as they are.
+
+        `of` is the file that all of them are from: it is `done` when they are there.
+        """
         taken: list[str] = []
         try:
             for at, (name, data) in enumerate(images, 1):
@@ -55,12 +59,18 @@ class ImageStore:
                     self._base.execute("INSERT INTO image VALUES (?, ?)", (name, data))
                 except sqlite3.IntegrityError:
                     taken.append(name)
-                if at % BATCH == 0:
+                if at % BATCH == 0 and of is None:
                     self._base.commit()
+            if of is not None:
+                self._base.execute("INSERT OR IGNORE INTO done VALUES (?)", (of,))
             self._base.commit()
         except sqlite3.Error as error:
             raise UserError(f"{self.path} cannot be written ({error})") from error
         return taken
+
+    def done(self) -> set[str]:
+        """The files whose pictures are all there."""
+        return {row[0] for row in self._base.execute("SELECT path FROM done")}
 
     def __getitem__(self, name: str) -> bytes:
         row = self._base.execute("SELECT data FROM image WHERE id = ?", (name,)).fetchone()
