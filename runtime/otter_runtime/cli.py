@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "watch a camera or a video and publish plans",
     "ask": "ask a running assistant a question",
     "sub": "print what is published, live",
+    "command": "tell every robot to stop, to resume, or what is its own",
     "keys": "make, list and revoke the keys of clients beyond this machine",
     "audit": "who connected, who was turned away, who ordered what",
     "build": "build TensorRT engines of a bundle, on the device that will run them",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,9 @@ from otter_robots.envelope import seal
 from otter_robots.errors import UserError
 from otter_robots.messages import Fault
 from otter_runtime.commands import sub
+from otter_runtime.keyring import make_folder
+
+Publish = Callable[..., AbstractContextManager[Any]]
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +132,39 @@ def test_sub_since(bound: dict[str, str]) -> None:
 def test_a_place_that_is_none(word: str) -> None:
     with pytest.raises(UserError, match="is no place; write oldest or EPOCH:SEQ"):
         sub._place(word)
+
+
+def test_command(bound: dict[str, str]) -> None:
+    words = ["command", "move", "x=1.5", "fast=true", "hand=left"]
+    done = otter(*words, "--json", "--requests", bound["requests"])
+    assert json.loads(done.stdout)["arguments"] == {"x": 1.5, "fast": True, "hand": "left"}
+    heard = otter(
+        "sub", "--topic", "command", "--since", "oldest", "--count", "1", "--timeout", "20",
+        "--stream", bound["stream"], "--requests", bound["requests"], "--json",
+    )  # fmt: skip
+    assert json.loads(heard.stdout)["arguments"] == {"x": 1.5, "fast": True, "hand": "left"}
+    assert otter("command", "stop", "--requests", bound["requests"]).returncode == 0
+    wrong = otter("command", "move", "left", "--requests", bound["requests"])
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "write NAME=VALUE" in wrong.stderr
+
+
+def test_with_keys_over_tcp(publish: Publish, tmp_path: Path) -> None:
+    ring = make_folder(tmp_path / "keys")
+    eye, arm = ring.make("eye", "observe"), ring.make("arm", "command")
+    with publish("--keys", str(ring.folder), endpoint="tcp://127.0.0.1:*") as running:
+        where = ["--requests", running.requests]
+        assert otter("ask", "Where?", *where, "--key", str(arm)).stdout == "Where?\n"
+        assert otter("command", "stop", *where, "--key", str(arm)).returncode == 0
+        refused = otter("ask", "Where?", *where, "--key", str(eye))
+        assert refused.returncode == 2
+        assert "needs a key that may ask" in refused.stderr
+        heard = otter(
+            "sub", "--topic", "answer", "--count", "1", "--timeout", "20",
+            "--stream", running.stream, *where, "--key", str(eye),
+        )  # fmt: skip
+        assert heard.returncode == 0, heard.stderr
+    arm.chmod(0o644)
+    open_to_all = otter("ask", "Where?", "--key", str(arm))
+    assert open_to_all.returncode == 2
+    assert "chmod 600" in open_to_all.stderr

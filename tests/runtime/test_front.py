@@ -11,12 +11,24 @@ from typing import Any
 import pytest
 
 from otter_robots import endpoints
-from otter_robots.envelope import Envelope
-from otter_robots.messages import Abstain, Answer, AnswerDelta, Fault, Health, Message, Status
+from otter_robots.envelope import Envelope, seal
+from otter_robots.messages import (
+    Abstain,
+    Ack,
+    Answer,
+    AnswerDelta,
+    Cancel,
+    Command,
+    Fault,
+    Health,
+    Message,
+    Question,
+    Status,
+)
 from otter_robots.topics import Topic
 from otter_runtime.brain import LocalBrain
 from otter_runtime.bundle import Manifest
-from otter_runtime.bus import Bus
+from otter_runtime.bus import Bus, Request
 from otter_runtime.clock import RealClock
 from otter_runtime.config import RunConfig
 from otter_runtime.drain import Drain
@@ -133,6 +145,75 @@ def test_a_lost_camera_is_a_fault_and_a_new_scene_when_it_is_back(
         instruction="What next?",
         journalled=True,
     )
+
+
+def test_a_stop_pauses_the_instruction_and_not_the_questions(
+    make: Make, published: list[Message], video: Callable[..., Path]
+) -> None:
+    clip = specs([str(video(frames=9))], 1.0)
+    config = RunConfig(fast=True, instruction=["What next?"], interval_s=0.25)
+    front = make(clip, config)
+    order(front, Command(name="stop"))
+    see_a_frame(front)
+    order(front, Question(id="q1", text="Where?"))
+    front.run()
+    assert [answer.question_id for answer in answers(published)] == ["q1"]
+    assert [m.name for m in published if isinstance(m, Command)] == ["stop"]
+    assert all(m.stopped for m in published if isinstance(m, Health))
+
+
+def test_a_resume_ends_a_stop(
+    make: Make, published: list[Message], video: Callable[..., Path]
+) -> None:
+    config = RunConfig(fast=True, instruction=["What next?"], interval_s=0.25)
+    front = make(specs([str(video(frames=9))], 1.0), config)
+    for name in ("stop", "wave", "resume"):
+        order(front, Command(name=name))
+    front.run()
+    assert len(answers(published)) == 9
+    assert not any(m.stopped for m in published if isinstance(m, Health))
+
+
+def test_only_who_asked_a_question_cancels_it(
+    make: Make,
+    published: list[Message],
+    video: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    front = make(specs([str(video(frames=9))], 1.0), RunConfig(fast=True))
+    see_a_frame(front)
+    order(front, Question(id="q1", text="Where?"), key="tablet's")
+    refusals: list[Ack] = []
+    monkeypatch.setattr(front.bus, "refuse", lambda _, refusal: refusals.append(refusal))
+    order(front, Cancel(question_id="q1"), key="another's")
+    assert [refusal.reason for refusal in refusals] == ["denied"]
+    front.run()
+    assert [answer.question_id for answer in answers(published)] == ["q1"]
+
+
+def test_who_asked_a_question_cancels_it(
+    make: Make, published: list[Message], video: Callable[..., Path]
+) -> None:
+    front = make(specs([str(video(frames=9))], 1.0), RunConfig(fast=True))
+    see_a_frame(front)
+    order(front, Question(id="q1", text="Where?"), key="tablet's")
+    order(front, Cancel(question_id="q1"), key="tablet's")
+    front.run()
+    assert answers(published) == []
+    assert [m.question_id for m in published if isinstance(m, Abstain)] == ["q1"]
+
+
+def see_a_frame(front: Front) -> None:
+    until_s = time.monotonic() + 20
+    while not front.vitals.frames:
+        front.turn()
+        assert time.monotonic() < until_s
+
+
+def order(front: Front, message: Message, key: str = "") -> None:
+    """As if it had come over the bus and been let through; nobody is there for the Ack."""
+    request = Request(b"peer", seal(message, topic="request", epoch="e", seq=1), message, key=key)
+    front.desk.take(request, None)
 
 
 def test_the_end_is_published_although_nobody_reads_the_output(

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from otter_robots import aio
 from otter_robots.client import Client
-from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope
+from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, seal
 from otter_robots.errors import AddressRefused, KeyRefused, NoAnswer, NobodyListening, Refused
 from otter_robots.keys import Key, read
 from otter_robots.messages import (
@@ -28,14 +32,18 @@ from otter_robots.messages import (
     Command,
     Health,
     Message,
+    Question,
 )
 from otter_robots.topics import ANSWER, COMMAND, HEALTH
 from otter_runtime import audit
-from otter_runtime.bus import Bus
+from otter_runtime.admission import Admission
+from otter_runtime.bus import Bus, Request
+from otter_runtime.doorman import Doorman
 from otter_runtime.journal import Journal
 from otter_runtime.keyring import Keyring, make_folder
 
 Publish = Callable[..., AbstractContextManager[Any]]
+SERVER = Path(__file__).with_name("bus_process.py")
 TCP = "tcp://127.0.0.1:*"
 
 
@@ -307,6 +315,61 @@ def test_ipc_needs_no_key_where_tcp_does(ring: Keyring, publish: Publish) -> Non
     with keyed as running, Client(running.stream, running.requests) as here:
         here.stop()
         assert isinstance(here.ask("here?", timeout_s=20), Answer)
+
+
+def test_a_second_process_cannot_take_an_ipc_path(publish: Publish, tmp_path: Path) -> None:
+    with publish() as running, Client(running.stream, running.requests) as bus:
+        words = [running.stream, running.requests, str(tmp_path / "other.db")]
+        second = subprocess.run(
+            [sys.executable, str(SERVER), *words], capture_output=True, text=True, timeout=60
+        )
+        assert second.returncode != 0
+        assert "PortInUse" in second.stderr
+        assert isinstance(bus.ask("still here?", timeout_s=20), Answer)
+
+
+def test_a_stopped_client_is_noticed(guarded: Publish, ring: Keyring) -> None:
+    """Heartbeats end its connections, encrypted or not; without them it would stay for ever."""
+    words = "import sys; from otter_robots.client import Client; "
+    words += "bus = Client(sys.argv[1], sys.argv[2], key=sys.argv[3]); "
+    words += "bus.subscribe(); bus.receive(); print('here', flush=True); "
+    words += "[bus.receive() for _ in iter(int, 1)]"
+    with guarded() as running:
+        descriptors = Path(f"/proc/{running.process.pid}/fd")
+        before = len(list(descriptors.iterdir()))
+        arguments = [running.stream, running.requests, str(ring.folder / "eye.client")]
+        with subprocess.Popen(
+            [sys.executable, "-c", words, *arguments], stdout=subprocess.PIPE, text=True
+        ) as eye:
+            assert eye.stdout is not None
+            assert eye.stdout.readline() == "here\n"
+            assert len(list(descriptors.iterdir())) >= before + 2
+            eye.send_signal(signal.SIGSTOP)
+            until_s = time.monotonic() + 20
+            while len(list(descriptors.iterdir())) > before and time.monotonic() < until_s:
+                time.sleep(0.1)
+            assert len(list(descriptors.iterdir())) <= before
+            eye.kill()
+
+
+def test_a_message_that_was_under_way_when_its_key_was_revoked(
+    ring: Keyring, tmp_path: Path
+) -> None:
+    """It is judged when it is read, not when it was sent."""
+    with zmq.Context() as context:
+        doorman = Doorman(context, ring, audit.Audit(tmp_path))
+        with doorman.socket:
+            admission = Admission("run", doorman, doorman.audit)
+            question = Question(id="q", text="where?")
+            envelope = seal(question, topic="request", epoch="e", seq=1)
+            key = read(ring.folder / "tablet.client").public
+            request = Request(b"peer", envelope, question, key=key)
+            assert admission.refusal(request) is None
+            ring.revoke("tablet")
+            ring.reload()
+            refusal = admission.refusal(request)
+    assert refusal is not None
+    assert refusal.reason == DENIED
 
 
 def test_on_an_event_loop_it_is_the_same(guarded: Publish, ring: Keyring, tmp_path: Path) -> None:
