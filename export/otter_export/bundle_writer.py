@@ -98,6 +98,7 @@ class Export:
             golden = replace(golden, answers=self._answers(truth, golden))
             shutil.rmtree(truth)
             self._graphs(folder, reference.seen, golden)
+        del reference  # what calibration saw may be gigabytes; running the bundle takes its own
         if not golden.answers:
             known = format.read_manifest(folder / format.MANIFEST).files
             golden = replace(golden, answers=self._answers(folder, golden))
@@ -113,7 +114,9 @@ class Export:
         self._manifest(folder, golden)
 
     def _answers(self, folder: Path, golden: Golden) -> list[list[int]]:
-        return answered(golden, open_engine(Bundle.load(folder, verify=False)))
+        return answered(
+            golden, open_engine(Bundle.load(folder, verify=False), self.threads or None)
+        )
 
     def _manifest(
         self, folder: Path, golden: Golden, known: Mapping[str, str] | None = None
@@ -135,7 +138,7 @@ class Export:
         """Verify the bundle on this machine and put the figures into its manifest."""
         self.progress("verification", 0, 1)
         made = Bundle.load(folder, verify=False)
-        engine = open_engine(made)
+        engine = open_engine(made, self.threads or None)
         figures = check(engine, golden, made.manifest.decoding, made.manifest.tokens)
         stated = {**msgspec.to_builtins(figures), "golden_answers_of": golden.reference}
         manifest = msgspec.structs.replace(

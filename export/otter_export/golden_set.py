@@ -38,7 +38,7 @@ def golden_set(prompts: Sequence[Sample], truths: Sequence[Truth], reference: st
         prompts=[prompt.ids for prompt in prompts],
         media_index=[prompt.media_index for prompt in prompts],
         medium=[i % media for i in range(len(prompts))],
-        logits=np.stack([truth.logits[-1] for truth in truths]),
+        logits=np.stack([truth.logits for truth in truths]),
         answers=[],
         reference=reference,
     )

@@ -35,7 +35,7 @@ Build = Callable[[Builder, Observed], None]
 
 @dataclass
 class Truth:
-    """fp32 outputs for one sample: features (F, P, D), media K/V, logits (tokens, vocab)."""
+    """fp32 outputs for one sample: features (F, P, D), media K/V, logits (vocab,) of its last token."""
 
     features: Floats
     media_k: Floats
@@ -116,9 +116,11 @@ class Reference:
             b.output(graph.head(b, observed, h, rows), "logits", "float32", ["rows", c.vocab])
 
         feeds = [{"x": h, "rows": np.arange(len(h))} for h in x]
-        return [out["logits"] for out in self._stage("head", head, feeds)]
+        return [out["logits"] for out in self._stage("head", head, feeds, _last_logits)]
 
-    def _stage(self, part: str, build: Build, feeds: list[Feed]) -> list[Feed]:
+    def _stage(
+        self, part: str, build: Build, feeds: list[Feed], kept: Callable[[Feed], Feed] = dict
+    ) -> list[Feed]:
         """Build one block of `part`, run it on every feed, keep what its layers saw."""
         total = self.config.vision.layers + self.config.decoder.layers + 3
         with tempfile.TemporaryDirectory(prefix="otter-block-") as folder:
@@ -131,7 +133,7 @@ class Reference:
                     b.output(value, _output(statistic, layer), "float32", statistic.shape)
             b.save(path)
             session = _session(path, self.threads)
-            outputs = [self._run(session, observed, feed) for feed in feeds]
+            outputs = [kept(self._run(session, observed, feed)) for feed in feeds]
         self._done += 1
         self.progress(f"fp32 {part}", self._done, total)
         return outputs
@@ -150,6 +152,11 @@ class Reference:
 
 def _output(statistic: Statistic, layer: str) -> str:
     return f"{SEEN}{statistic.name}:{layer}"
+
+
+def _last_logits(outputs: Feed) -> Feed:
+    # All rows have to run, so that they are seen, but a hundred prompts' logits are gigabytes.
+    return {"logits": outputs["logits"][-1].copy()}
 
 
 def _shared(sample: Sample, media: Feed) -> Feed:

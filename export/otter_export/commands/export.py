@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from otter_export.commands.progress import Bar
 
 if TYPE_CHECKING:
+    from otter_export.plan import Plan
     from otter_export.precision import Choice
     from otter_export.sample import Sample
     from otter_export.settings import Settings
+    from otter_export.source import Source
     from otter_model.checkpoint import Checkpoint
+    from otter_runtime.bundle import Bundle
 
 ABOUT = "write a bundle (graphs, golden answers, hashes) from a checkpoint"
 RANDOM_SAMPLES = 2
@@ -49,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tokenizer.json, where neither checkpoint nor --language has it; special tokens "
         "that it lacks are added",
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle's folder")
+    parser.add_argument("-o", "--out", type=Path, help="the bundle's folder")
+    parser.add_argument(
+        "--plan", action="store_true", help="tell sizes, memory and predicted speeds, and stop"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
     parser.add_argument(
         "--precision",
@@ -100,54 +107,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, then tell where it is and how near it comes to fp32."""
-    from otter_export.bundle_writer import Export
+    """Tell the plan; export; then tell where the bundle is and how near it comes to fp32."""
+    from otter_export.plan import Plan
     from otter_export.precision import TARGETS, Choice
     from otter_model.errors import ModelError
     from otter_runtime.errors import UserError
 
     choice = Choice.parse(args.precision, TARGETS[args.target])
+    if args.out is None and not args.plan:
+        raise UserError("a bundle needs a folder; give -o FOLDER, or --plan to see what it takes")
     try:
         with tempfile.TemporaryDirectory(prefix="otter-export-") as folder:
-            checkpoint, source = _checkpoint(args, Path(folder))
-            settings = _settings(args, checkpoint)
-            samples, calibration = _samples(args, checkpoint, settings, choice)
-            with Bar(quiet=args.json) as bar:
-                bundle = Export(
-                    checkpoint, choice, samples, settings, source, calibration, bar, args.threads
-                ).write(args.out, args.overwrite)
+            checkpoint = _checkpoint(args, Path(folder))
+            plan = Plan(checkpoint.config, choice)
+            if args.plan:
+                print(json.dumps(plan.told()) if args.json else plan.text())
+                return 0
+            if not args.json:
+                print(plan.text(), file=sys.stderr, flush=True)
+            bundle = _export(args, checkpoint, choice)
     except ModelError as error:
         raise UserError(str(error)) from error
-    size = sum((bundle.path / name).stat().st_size for name in bundle.manifest.files)
-    told = {
-        "bundle": str(bundle.path),
-        "precision": str(choice),
-        "model_hash": bundle.model_hash,
-        "bytes": size,
-        "verification": bundle.manifest.verification,
-        "step_cost_ms": bundle.manifest.step_cost,
-    }
+    told = _told(bundle, plan)
     print(json.dumps(told) if args.json else _text(told))
     return 0
 
 
-def _checkpoint(args: argparse.Namespace, folder: Path) -> tuple[Checkpoint, dict[str, Any]]:
-    """The checkpoint and what the manifest says of it; `folder` may take a completed tokenizer."""
-    from otter_export.source import Source
+def _export(args: argparse.Namespace, checkpoint: Checkpoint, choice: Choice) -> Bundle:
+    from otter_export.bundle_writer import Export
+
+    settings = _settings(args, checkpoint)
+    samples, calibration = _samples(args, checkpoint, settings, choice)
+    source = {"random": args.random} if args.random else _source(args).describe()
+    with Bar(quiet=args.json) as bar:
+        return Export(
+            checkpoint, choice, samples, settings, source, calibration, bar, args.threads
+        ).write(args.out, args.overwrite)
+
+
+def _checkpoint(args: argparse.Namespace, folder: Path) -> Checkpoint:
+    """The checkpoint; `folder` may take a completed tokenizer."""
     from otter_export.tokenizer_file import completed
     from otter_model.checkpoint import random_checkpoint
     from otter_runtime.errors import UserError
 
-    others = {name: getattr(args, name) for name, *_ in INPUTS if getattr(args, name) is not None}
     if args.random:
-        if others:
+        if others := _others(args):
             raise UserError(f"--random takes no --{min(others)}; leave one of them out")
-        return random_checkpoint(args.random), {"random": args.random}
-    source = Source(args.checkpoint, others)
-    opened = source.open()
+        return random_checkpoint(args.random)
+    opened = _source(args).open()
     if (tokenizer := args.tokenizer or opened.tokenizer) is not None:
         opened = replace(opened, tokenizer=completed(tokenizer, opened.config.tokens, folder))
-    return opened, source.describe()
+    return opened
+
+
+def _source(args: argparse.Namespace) -> Source:
+    from otter_export.source import Source
+
+    return Source(args.checkpoint, _others(args))
+
+
+def _others(args: argparse.Namespace) -> dict[str, Path]:
+    return {name: getattr(args, name) for name, *_ in INPUTS if getattr(args, name) is not None}
 
 
 def _settings(args: argparse.Namespace, checkpoint: Checkpoint) -> Settings:
@@ -188,12 +209,39 @@ def _samples(
     return samples, {"kind": "noise"}
 
 
+def _told(bundle: Bundle, plan: Plan) -> dict[str, Any]:
+    manifest = bundle.manifest
+    graphs = {name: getattr(manifest.graphs, name) for name in plan.sizes}
+    return {
+        "bundle": str(bundle.path),
+        "precision": str(plan.choice),
+        "model_hash": bundle.model_hash,
+        "bytes": sum((bundle.path / name).stat().st_size for name in manifest.files),
+        "graph_bytes": {
+            name: (bundle.path / graph.data).stat().st_size for name, graph in graphs.items()
+        },
+        "islands": {name: graph.islands for name, graph in graphs.items() if graph.islands},
+        "plan": plan.told(),
+        "verification": manifest.verification,
+        "step_cost_ms": manifest.step_cost,
+    }
+
+
 def _text(told: dict[str, Any]) -> str:
     figures = told["verification"]
-    return (
-        f"{told['bundle']}  {told['bytes'] / 1e6:.1f} MB  {told['precision']}  "
-        f"{told['model_hash'][:12]}\n"
-        f"cosine to fp32: features {figures['features_cosine']:.5f}, "
-        f"media {figures['media_cosine']:.5f}, logits {figures['logits_cosine']:.5f}; "
-        f"{figures['answers_equal']} of {figures['answers']} greedy answers equal"
+    return "\n".join(
+        [
+            f"{told['bundle']}  {told['bytes'] / 1e6:.1f} MB  {told['precision']}  "
+            f"{told['model_hash'][:12]}",
+            *(_islands(name, islands) for name, islands in told["islands"].items()),
+            f"cosine to fp32: features {figures['features_cosine']:.5f}, "
+            f"media {figures['media_cosine']:.5f}, logits {figures['logits_cosine']:.5f}; "
+            f"{figures['answers_equal']} of {figures['answers']} greedy answers equal",
+        ]
     )
+
+
+def _islands(name: str, islands: dict[str, Any]) -> str:
+    kept = ", ".join(f"{count} {kind}" for kind, count in islands["nodes"].items())
+    out = "".join(f"; {node} saw {peak:.3g}" for node, peak in islands["out_of_range"].items())
+    return f"{name}: fp16, in float32 are {kept}; out of range {len(islands['out_of_range'])}{out}"
