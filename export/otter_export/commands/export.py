@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from otter_export.commands.progress import Bar
+from otter_runtime.progress_bar import Bar
 
 if TYPE_CHECKING:
     from otter_export.plan import Plan

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from otter_export.commands.progress import Bar
+from otter_runtime.progress_bar import Bar
 
 if TYPE_CHECKING:
     from otter_export.comparison import Comparison, WholeError

@@ -1,4 +1,4 @@
-"""Every source in its own layout: the releases' ids, exact frame rates, 224 x 224, on any runner."""
+"""Every source in its own layout: the releases' ids, exact rates, 224 x 224, on any runner."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_broadcast_rate_is_exact(tmp_path: Path) -> None:
     shown = [number_of(frame) for frame in video_frames(tmp_path / "x.mp4", 1)]
     assert shown == [int(second * RATE) for second in range(34)]
     assert shown[33] == 989
-    assert len(list(video_frames(tmp_path / "x.mp4", 4))) == 134
+    assert len(list(video_frames(tmp_path / "x.mp4", 4))) == 135
 
 
 def test_a_slow_video_repeats_its_frames(tmp_path: Path) -> None:

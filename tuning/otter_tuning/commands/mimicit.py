@@ -169,7 +169,7 @@ def _write(store: ImageStore, out: Path) -> list[str]:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from otter_export.commands.progress import Bar
+    from otter_runtime.progress_bar import Bar
     from otter_tuning.mimicit.conversion import convert
     from otter_tuning.mimicit.image_store import ImageStore
     from otter_tuning.mimicit.sources import SOURCES
