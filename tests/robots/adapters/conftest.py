@@ -64,6 +64,11 @@ class Process:
         self.child.stdin.write(json.dumps(order) + "\n")
         self.child.stdin.flush()
 
+    def end(self) -> int:
+        """Ask it to end, and give its exit code."""
+        self.child.terminate()
+        return self.child.wait(PATIENCE_S)
+
     def close(self) -> None:
         self.child.kill()
         self.child.wait()

@@ -70,7 +70,8 @@ def main() -> None:
         while True:
             for request in bus.poll(50):
                 asked = request.message
-                print(json.dumps({"event": "asked", "type": type(asked).__name__}), flush=True)
+                told = {"event": "asked", "size": len(request.blob)} | msgspec.to_builtins(asked)
+                print(json.dumps(told), flush=True)
                 bus.reply(request, Ack())
                 if isinstance(asked, Question):
                     said = answer(asked.text.upper(), question_id=asked.id)

@@ -182,7 +182,7 @@ def test_nothing_is_uploaded_while_stopped_armed_or_stale(flying: Scene) -> None
     flying.autopilot.tell(arm=False)
     flying.adapter.wait(lambda event: event == {"event": "armed", "armed": False})
     flying.answer("Fly home.", age_ms=5000.0, ttl_ms=1000.0)
-    flying.adapter.wait(lambda event: "newest frame" in str(event.get("why")))
+    flying.adapter.wait(lambda event: "time has passed" in str(event.get("why")))
     flying.runtime.tell(silent=True)
     flying.hears("the assistant is silent")
     flying.answer("Fly home.")

@@ -56,16 +56,15 @@ def run(args: argparse.Namespace) -> None:
 
 def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Companion:
     from otter_robots.adapters.asker import Asker
+    from otter_robots.adapters.ear import Ear
     from otter_robots.adapters.mavlink.robot import Companion
     from otter_robots.adapters.mavlink.uploads import Uploads
     from otter_robots.adapters.mavlink.vehicle import Vehicle
-    from otter_robots.topics import ANSWER, COMMAND, FAULT, HEALTH
 
     events = entry.Events(args.json)
     vehicle = Vehicle(config.link, config.signing, mute=args.dry_run)
     opened.callback(vehicle.close)
     bus = opened.enter_context(entry.connect(args, NAME))
-    bus.subscribe([ANSWER, COMMAND, FAULT, HEALTH])
     uploads = Uploads(config, vehicle, events)
     guard = _guard(config, uploads, events, args.dry_run)
     asker = Asker(
@@ -73,7 +72,7 @@ def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Co
         lambda client, question: client.ask_sealed(question, config.asking.timeout_s),
     )
     events("started", link=config.link.address, signed=config.signing.key is not None)
-    return Companion(config, bus, asker, vehicle, uploads, guard, events)
+    return Companion(config, Ear(bus, asker, guard, events), vehicle, uploads, events)
 
 
 def _guard(config: Config, uploads: Uploads, events: entry.Events, dry_run: bool) -> Guard | None:

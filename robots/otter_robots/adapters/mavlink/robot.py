@@ -11,17 +11,13 @@ from typing import Any
 
 from pymavlink.dialects.v20 import common
 
-from otter_robots.adapters.asker import Asker
+from otter_robots.adapters.ear import Ear, Heard
 from otter_robots.adapters.entry import Events
 from otter_robots.adapters.mavlink.config import Config
 from otter_robots.adapters.mavlink.statustext import Severity, Speaker
 from otter_robots.adapters.mavlink.uploads import Uploads
 from otter_robots.adapters.mavlink.vehicle import Vehicle
-from otter_robots.client import Client
-from otter_robots.envelope import Envelope
-from otter_robots.guard import Guard, Refused
-from otter_robots.messages import Abstain, Answer, Fault, Message
-from otter_robots.transit import Transit
+from otter_robots.messages import Abstain, Answer, Fault
 
 PATIENCE_S = 0.02
 
@@ -32,17 +28,15 @@ class Companion:
     def __init__(
         self,
         config: Config,
-        bus: Client,
-        asker: Asker,
+        ear: Ear,
         vehicle: Vehicle,
         uploads: Uploads,
-        guard: Guard | None,
         events: Events,
     ) -> None:
-        self.config, self.bus, self.asker, self.vehicle = config, bus, asker, vehicle
-        self.uploads, self.guard, self.events = uploads, guard, events
+        self.config, self.ear, self.vehicle = config, ear, vehicle
+        self.uploads, self.events = uploads, events
+        self.guard = ear.guard
         self.speaker = Speaker(config.speech)
-        self._transit = Transit()
         self._why: str | None = None  # the guard is stopped
         self._alive: bool | None = None  # the runtime; None until it was heard
         self._up = self._armed = False
@@ -52,10 +46,10 @@ class Companion:
 
     def turn(self) -> None:
         """One look at everything."""
-        heard = self.bus.receive(PATIENCE_S)
+        heard = self.ear.listen(PATIENCE_S)
         now_s = time.monotonic()
-        if heard is not None:
-            self._hear(*heard, now_s)
+        for one in heard:
+            self._hear(one, now_s)
         for message in self.vehicle.receive(now_s):
             self._hear_vehicle(message, now_s)
         self._watch(now_s)
@@ -66,40 +60,20 @@ class Companion:
 
     # From the bus.
 
-    def _hear(self, envelope: Envelope, message: Message, now_s: float) -> None:
-        if self.guard is not None:
-            self.guard.hear(envelope, message)
-        if envelope.origin != "live":
-            self.events("refused", why="it is from a recording", seq=envelope.seq)
-        elif isinstance(message, (Answer, Abstain)):
-            # An answer to somebody's question is theirs; to ours it comes from the asker.
-            if message.question_id is None:
-                self._answered(envelope, message, now_s)
+    def _hear(self, heard: Heard, now_s: float) -> None:
+        message = heard.message
+        if isinstance(message, Answer):
+            self.speaker.say("plan", Severity.INFO, message.text, now_s, now_s + heard.left_s)
+            step = self.ear.step(heard)
+            if step is not None and self.guard is not None:
+                self.guard.perform(step)
+        elif isinstance(message, Abstain):
+            said = f"no answer: {message.detail or message.reason}"
+            self.speaker.say("abstain", Severity.NOTICE, said, now_s)
         elif isinstance(message, Fault):
             severity = Severity.NOTICE if message.cleared else Severity.WARNING
             said = f"{'over: ' if message.cleared else ''}{message.detail}"
             self.speaker.say(f"fault {message.code}", severity, said, now_s)
-
-    def _answered(self, envelope: Envelope, message: Answer | Abstain, now_s: float) -> None:
-        if isinstance(message, Abstain):
-            said = f"no answer: {message.detail or message.reason}"
-            self.speaker.say("abstain", Severity.NOTICE, said, now_s)
-            return
-        waited_s = self._transit.waited_s(envelope.epoch, envelope.mono_ns / 1e9, now_s)
-        left_s = (message.ttl_ms - message.age_ms) / 1000 - waited_s
-        if message.late or left_s <= 0:
-            self.events("refused", why="too old to be said", seq=envelope.seq)
-        else:
-            self.speaker.say("plan", Severity.INFO, message.text, now_s, now_s + left_s)
-        self._act(envelope, message)
-
-    def _act(self, envelope: Envelope, answer: Answer) -> None:
-        if self.guard is None:
-            return
-        try:
-            self.guard.perform(self.guard.check(envelope, answer))
-        except Refused as why:
-            self.events("refused", why=str(why), seq=envelope.seq)
 
     # From the vehicle.
 
@@ -126,7 +100,7 @@ class Companion:
     def _obey(self, name: str) -> int:
         question = self.config.asking.commands.get(name)  # type: ignore[call-overload]
         if question is not None:
-            asked = self.asker.ask(question)
+            asked = self.ear.asker.ask(question)
             return int(
                 common.MAV_RESULT_ACCEPTED if asked else common.MAV_RESULT_TEMPORARILY_REJECTED
             )
@@ -159,7 +133,7 @@ class Companion:
             self._tell("guard", f"no uploads: {why}", Severity.WARNING)
 
     def _watch_runtime(self) -> None:
-        alive = self.bus.alive()
+        alive = self.ear.bus.alive()
         if alive != bool(self._alive):
             self.events("runtime", alive=alive)
             if self._alive is not None:
@@ -188,17 +162,10 @@ class Companion:
             )
 
     def _ask(self, now_s: float) -> None:
-        reply = self.asker.reply()
-        if reply is not None and reply.said is None:
-            self.events("unanswered", question=reply.question, why=reply.error)
-            said = f"no answer to: {reply.question}"
-            self.speaker.say("abstain", Severity.NOTICE, said, now_s)
-        elif reply is not None and reply.said is not None:
-            self._answered(*reply.said, now_s)
         every_s = self.config.asking.every_s
         if every_s is not None and now_s >= self._ask_at_s and self._up:
             self._ask_at_s = now_s + every_s
-            self.asker.ask(self.config.asking.question)
+            self.ear.asker.ask(self.config.asking.question)
 
     def _beat(self, now_s: float) -> None:
         if now_s < self._beat_at_s:
