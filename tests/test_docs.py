@@ -21,7 +21,8 @@ PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "configs" / "README.md",
-    *sorted((ROOT / "robots").rglob("README.md")),
+    *sorted((ROOT / "robots" / "otter_robots").rglob("README.md")),
+    ROOT / "robots" / "README.md",
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")

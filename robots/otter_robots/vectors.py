@@ -14,9 +14,9 @@ Values are made from the fields' types and bounds, so a new message needs no sam
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,14 @@ UNKNOWN = {"unknown": {"from": ["a", "later", None, {"version": 1.5}]}}
 Vector = tuple[str, bytes]  # name, what is on the wire
 
 
-def main(folder: Path) -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Write the golden vectors that are missing.")
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    write(parser.parse_args(arguments).folder)
+
+
+def write(folder: Path) -> None:
     """Write what is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in missing(folder):
@@ -114,4 +121,4 @@ def _value(kind: types.Type, name: str, whole: int) -> Any:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -34,12 +34,12 @@ def test_every_message_and_field_is_among_them() -> None:
 
 
 def test_the_command_touches_nothing_that_is_there(tmp_path: Path) -> None:
-    vectors.main(tmp_path)
+    vectors.main([str(tmp_path)])
     (tmp_path / "Ack-least.bin").write_bytes(b"frozen")
     fields = json.loads((tmp_path / "Fault-full.json").read_text())
     del fields["body"]["cleared"]
     (tmp_path / "Fault-full.json").write_text(json.dumps(fields))
     assert [name for name, _ in vectors.missing(tmp_path)] == ["Fault-full-2"]
-    vectors.main(tmp_path)
+    vectors.main([str(tmp_path)])
     assert (tmp_path / "Ack-least.bin").read_bytes() == b"frozen"
     assert [name for name, _ in vectors.missing(tmp_path)] == []
