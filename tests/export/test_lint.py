@@ -212,10 +212,23 @@ def test_our_graphs_give_no_finding(version: str, tmp_path: Path) -> None:
     assert rules(linted(int4_graph(), tmp_path, version)) == set()
 
 
-@pytest.mark.parametrize("family", ["mpt1b", "llama"])
-def test_every_family_is_clean(family: str, tiny_bundle: Callable[..., Path]) -> None:
-    report = lint(sorted(tiny_bundle(family, "int8").glob("*.onnx")), "10.3")
-    assert report.findings == ()
+@pytest.mark.parametrize(
+    ("family", "precision"),
+    [("mpt1b", "int8"), ("llama", "int8"), ("mpt", "int4"), ("mpt", "fp16")],
+)
+def test_what_is_exported_gives_no_error(
+    family: str, precision: str, tiny_bundle: Callable[..., Path]
+) -> None:
+    graphs = sorted(tiny_bundle(family, precision).glob("*.onnx"))
+    for version in VERSIONS:
+        report = lint(graphs, version)
+        assert rules(report) == set()
+        assert rules(report, "warning") <= {"opset-range"}  # int4's 21 on 10.3
+
+
+def test_dynamic_int8_is_not_for_tensorrt(tiny_bundle: Callable[..., Path]) -> None:
+    report = lint(sorted(tiny_bundle("mpt", "int8-dynamic").glob("*.onnx")), "11.4")
+    assert rules(report) == {"operator-supported"}
 
 
 @pytest.mark.parametrize(("damage", "rule"), INT8_FAULTS)
