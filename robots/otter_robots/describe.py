@@ -50,4 +50,5 @@ def _pulse(health: Health) -> str:
     return (
         f"up {health.uptime_s:.0f} s, frame {age}, {health.frames_dropped} dropped, "
         f"{health.answers} answers, {health.abstained} abstained, {health.late} late"
+        f"{', stopped' if health.stopped else ''}"
     )

@@ -77,7 +77,7 @@ def _bus(config: BusConfig) -> Bus:
     folder = Path(config.folder).absolute() if config.folder else None
     stream = config.stream or endpoints.stream_endpoint(folder)
     requests = config.requests or endpoints.requests_endpoint(folder)
-    keyring = Keyring(Path(config.keys).absolute()) if config.keys else None
+    keyring = Keyring(Path(config.keys).expanduser().absolute()) if config.keys else None
     journal = Journal((folder or folders.state()) / JOURNAL, config.keep_days, config.keep_mb)
     return Bus(stream, requests, journal, keyring)
 

@@ -22,7 +22,7 @@ MOST_BYTES = 16 << 20
 PAUSE_S = 60.0
 ADDRESSES = 256
 
-What = Literal["connected", "denied", "refused", "order", "keys"]
+What = Literal["connected", "denied", "refused", "order", "revoked"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

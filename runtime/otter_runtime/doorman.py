@@ -87,10 +87,13 @@ class Doorman:
         if now_s - self._looked_s < LOOK_S:
             return False
         self._looked_s = now_s
-        before = set(self.keyring.clients)
+        before = dict(self.keyring.clients)
         try:
             self.keyring.reload()
             self.trouble = ""
         except KeyFileRefused as error:
             self.trouble = str(error)
-        return bool(before - set(self.keyring.clients))
+        gone = [client for key, client in before.items() if key not in self.keyring.clients]
+        for client in gone:
+            self.audit.note("revoked", client=client.name, key=client.public, detail=self.trouble)
+        return bool(gone)

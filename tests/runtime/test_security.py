@@ -217,6 +217,7 @@ def test_a_revoked_key_loses_its_live_connections(guarded: Publish, ring: Keyrin
             last = hear(tablet, 1)[0][0].seq
             assert hear(tablet, 20)[-1][0].seq >= last + 20
         assert [entry.client for entry in audited(running, "order")] == ["arm"]
+        assert [entry.client for entry in audited(running, "revoked")] == ["arm"]
 
 
 def test_a_key_that_was_made_while_it_runs_is_let_in(guarded: Publish, ring: Keyring) -> None:
@@ -308,6 +309,17 @@ def test_beyond_this_machine_it_takes_keys(endpoint: str, ring: Keyring, tmp_pat
         Client("tcp://robot.local:5555", "tcp://robot.local:5556")
     with Client("tcp://192.0.2.1:5555", "tcp://192.0.2.1:5556", key=ring.folder / "eye.client"):
         pass
+
+
+@pytest.mark.parametrize("keys", [[], ["--keys", "nowhere"]])
+def test_a_run_does_not_start_without_keys(keys: list[str], video: Callable[..., Path]) -> None:
+    words = ["--source", str(video()), "--stream", "tcp://*:0", "--requests", "tcp://*:0", *keys]
+    done = subprocess.run(
+        [sys.executable, "-m", "otter_runtime", "run", *words], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "otter-edge keys make" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_ipc_needs_no_key_where_tcp_does(ring: Keyring, publish: Publish) -> None:
