@@ -16,6 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from otter_runtime.bundle import Bundle
+from otter_runtime.onnx_engine import FLOAT_ACTIVATIONS
 
 QUIET = 3
 Values = dict[str, NDArray[Any]]
@@ -95,6 +96,7 @@ def run(
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", str(folder)
     )
+    options.add_session_config_entry(*FLOAT_ACTIVATIONS)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

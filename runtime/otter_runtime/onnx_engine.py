@@ -27,6 +27,9 @@ PROVIDERS = {
     "tensorrt": ("TensorrtExecutionProvider", "gpu"),
 }
 NATIVE = "tensorrt-native"
+# int4 weights meet float activations, as on a GPU. ONNX Runtime's default rounds activations to
+# int8 by their own blocks: faster, but results then depend on how a prompt was cut into chunks.
+FLOAT_ACTIVATIONS = ("session.qdq_matmulnbits_accuracy_level", "1")
 QUIET = 3  # ONNX Runtime's log level: errors only
 
 
@@ -167,9 +170,7 @@ class OnnxEngine:
         # Masked scores leave the softmax as denormals, which cost a processor a hundred times as
         # much as zeros: a third of a prefill, measured.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        # int4 weights meet float activations, as on a GPU. The default rounds activations to int8
-        # by their own block: faster, but results then depend on how a prompt was cut into chunks.
-        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+        options.add_session_config_entry(*FLOAT_ACTIVATIONS)
         large = graph.data and (self._bundle.path / graph.data).stat().st_size > THREADING_BYTES
         self._threads[name] = threads or (_cores() if large else 1)
         options.intra_op_num_threads = self._threads[name]

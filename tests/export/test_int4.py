@@ -29,7 +29,7 @@ from otter_model.random_weights import RandomTensors
 from otter_model.tiny import tiny_config
 from otter_runtime.bundle import Bundle
 from otter_runtime.golden import cosine
-from otter_runtime.onnx_engine import OnnxEngine, open_engine
+from otter_runtime.onnx_engine import FLOAT_ACTIVATIONS, OnnxEngine, open_engine
 
 RNG = np.random.default_rng(0)
 IN, OUT = 192, 24  # three blocks of 64
@@ -56,7 +56,7 @@ def run(precision: Precision, norm: Norm, matrix: Floats = MATRIX) -> dict[str, 
     for (statistic, _), value in getattr(precision, "outputs", {}).items():
         b.output(value, statistic.name, "float32", statistic.shape)
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    options.add_session_config_entry(*FLOAT_ACTIVATIONS)
     session = onnxruntime.InferenceSession(b.model().SerializeToString(), options)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"x": MIXED}), strict=True))

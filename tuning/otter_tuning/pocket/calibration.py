@@ -28,7 +28,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args(argv)
-    episodes, tokenizer = render(SEEDS["calibration"][:EPISODES]), train_tokenizer()
+    count = write(args.out, SEEDS["calibration"][:EPISODES])
+    if not args.quiet:
+        print(f"{args.out}: {count} samples, {args.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def write(out: Path, seeds: range) -> int:
+    """Questions about the episodes of `seeds`, with their right answers, to `out`; how many."""
+    episodes, tokenizer = render(seeds), train_tokenizer()
     cases = planning_cases(episodes, PER_CLASS, 0) + perception_cases(episodes, PER_QUESTION, 0)
     # Mixed, because an export takes its golden prompts from the front.
     cases = [cases[i] for i in np.random.default_rng(0).permutation(len(cases))]
@@ -38,11 +46,9 @@ def main(argv: list[str] | None = None) -> int:
     for at, row in enumerate(rows):
         ids[at, : len(row)] = row
     frames = np.stack([episodes.frames[case.episode, list(case.frames)] for case in cases])
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(args.out, frames=frames, ids=ids)
-    if not args.quiet:
-        print(f"{args.out}: {len(cases)} samples, {args.out.stat().st_size / 1e6:.1f} MB")
-    return 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(out, frames=frames, ids=ids)
+    return len(cases)
 
 
 if __name__ == "__main__":
