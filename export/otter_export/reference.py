@@ -35,7 +35,7 @@ Build = Callable[[Builder, Observed], None]
 
 @dataclass
 class Truth:
-    """fp32 outputs for one sample: features (F, P, D), media K/V, logits (vocab,) of its last token."""
+    """fp32 outputs of one sample: features (F, P, D), media K/V, last logits (vocab,)."""
 
     features: Floats
     media_k: Floats
@@ -123,6 +123,8 @@ class Reference:
     ) -> list[Feed]:
         """Build one block of `part`, run it on every feed, keep what its layers saw."""
         total = self.config.vision.layers + self.config.decoder.layers + 3
+        self.progress(f"fp32 {part}", self._done, total)
+        self._done += 1
         with tempfile.TemporaryDirectory(prefix="otter-block-") as folder:
             path = Path(folder) / "block.onnx"
             with WeightFile(path.with_suffix(".bin")) as file:
@@ -133,10 +135,7 @@ class Reference:
                     b.output(value, _output(statistic, layer), "float32", statistic.shape)
             b.save(path)
             session = _session(path, self.threads)
-            outputs = [kept(self._run(session, observed, feed)) for feed in feeds]
-        self._done += 1
-        self.progress(f"fp32 {part}", self._done, total)
-        return outputs
+            return [kept(self._run(session, observed, feed)) for feed in feeds]
 
     def _run(self, session: Any, observed: Observed, feed: Feed) -> Feed:
         names = [output.name for output in session.get_outputs()]
