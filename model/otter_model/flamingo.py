@@ -27,6 +27,7 @@ _RENAMES = (
 )
 _GATED = re.compile(r"^lang_encoder\..*\.(\d+)\.gated_cross_attn_layer\.")
 _BLOCK = re.compile(r"^((?:transformer\.blocks|model\.layers)\.\d+)\.")
+_TABLE, _HEAD = "lang_encoder.model.embed_tokens.weight", "lang_encoder.lm_head.weight"
 _OWN = re.compile(r"^perceiver\.|\.gated_cross_attn_layer\.")
 
 
@@ -52,6 +53,7 @@ def open_flamingo(
     if not edge.get("tokens"):
         config = replace(config, tokens=flamingo_tokens(config))
     base = eyes | {_under_otter(name): entry for name, entry in open_weights(language).items()}
+    base |= _resized_head(base, trained)
     # Its cached decoding sees the picture, unlike Otter's, whatever the language model's config is.
     return replace(config, use_cache=False), _together(base, trained, checkpoint.name)
 
@@ -66,6 +68,18 @@ def _together(base: Entries, trained: Entries, source: str) -> Entries:
     own = {name: entry for name, entry in trained.items() if _OWN.search(name)}
     rest = {name: entry for name, entry in trained.items() if name not in own}
     return own | lay_over(base, rest, source)
+
+
+def _resized_head(base: Entries, trained: Entries) -> Entries:
+    """LLaMA's output projection with a row for each token that OpenFlamingo added.
+
+    It adds rows to both tables but trains, and saves, those of the input alone (open_flamingo
+    `factory.py`, `train_utils.py`): the head's new rows are random in each of its runs. Zeros are
+    what those are on average; nobody should sample a token that was never trained to come out.
+    """
+    if _HEAD in trained or _TABLE not in trained or _HEAD not in base:
+        return {}
+    return {_HEAD: base[_HEAD].resized(trained[_TABLE].shape[0])}
 
 
 def _our_name(name: str) -> str:

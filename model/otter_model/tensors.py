@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -24,6 +25,16 @@ class Entry:
         """Rows `begin` to `end` as a tensor of their own."""
         shape = (end - begin, *self.shape[1:])
         return Entry(shape, self.floating, lambda: self.read()[begin:end].clone())
+
+    def resized(self, rows: int) -> Entry:
+        """With so many rows: the last are left out, or rows of zeros follow."""
+        if rows <= self.shape[0]:
+            return self.rows(0, rows)
+        return Entry((rows, *self.shape[1:]), self.floating, lambda: _grown(self.read(), rows))
+
+
+def _grown(tensor: Tensor, rows: int) -> Tensor:
+    return torch.cat([tensor, tensor.new_zeros(rows - len(tensor), *tensor.shape[1:])])
 
 
 Entries = dict[str, Entry]

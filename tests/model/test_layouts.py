@@ -294,6 +294,27 @@ def test_an_openflamingo_over_clip_and_language_model(
     assert not checkpoint.config.use_cache
 
 
+@pytest.mark.parametrize("rows", [128, 140])
+def test_an_openflamingo_over_llama_saves_no_head(rows: int, llama: Any, three: Any) -> None:
+    """It adds tokens to both tables, but trains the input's alone."""
+    paths, name = three(llama, rows=rows), "lang_encoder.lm_head.weight"
+    saved = torch.load(paths["path"], weights_only=True)
+    head = saved.pop(name)
+    torch.save(saved, paths["path"])
+    files = sorted(paths["language"].glob("*.bin"))
+    (file,) = [f for f in files if "lm_head.weight" in torch.load(f, weights_only=True)]
+    own = torch.cat([head, torch.randn(9, head.shape[1])])[:rows]
+    torch.save(torch.load(file, weights_only=True) | {"lm_head.weight": own}, file)
+    checkpoint = open_checkpoint(**paths, overrides=llama.edge)
+    made = checkpoint.tensors[name]
+    assert made.shape == head.shape
+    known = min(rows, len(head))
+    assert torch.equal(made[:known], head[:known].to(made.dtype))
+    assert not made[known:].any()
+    if known == len(head):
+        assert llama.difference(checkpoint) < CLOSE
+
+
 @pytest.mark.parametrize(
     ("name", "tokens"),
     [("mpt1b-single-image", FLAMINGO_NEOX_TOKENS), ("llama-single-image", FLAMINGO_LLAMA_TOKENS)],
