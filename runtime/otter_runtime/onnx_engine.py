@@ -190,7 +190,8 @@ class OnnxEngine:
             return None
         from otter_runtime.trt.provider import provider_options
 
-        return [provider_options(self._bundle, name), {}]
+        _, providers = _provider(self._provider)
+        return [provider_options(self._bundle, name), *({} for _ in providers[1:])]
 
 
 def _provider(name: str) -> tuple[Any, list[str]]:
@@ -208,7 +209,10 @@ def _provider(name: str) -> tuple[Any, list[str]]:
             f"this onnxruntime has no {wanted} (it has {', '.join(available)}); "
             f"run: pip install 'otter-edge[{extra}]'"
         )
-    return onnxruntime, list(dict.fromkeys([wanted, "CPUExecutionProvider"]))
+    # What TensorRT does not take, CUDA does.
+    between = ["CUDAExecutionProvider"] if name == "tensorrt" else []
+    rest = [other for other in between if other in available]
+    return onnxruntime, list(dict.fromkeys([wanted, *rest, "CPUExecutionProvider"]))
 
 
 def _cores() -> int:

@@ -79,6 +79,10 @@ class Trt(types.ModuleType):
     class MemoryPoolType(IntEnum):
         WORKSPACE = 0
 
+    class ExecutionContextAllocationStrategy(IntEnum):
+        STATIC = 0
+        ON_PROFILE_CHANGE = 1
+
     def __init__(self, cuda: Cuda, version: str = "10.3.0") -> None:
         super().__init__("tensorrt")
         self.__spec__ = ModuleSpec("tensorrt", None)  # torch looks for it

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from tests.runtime import device_checks, fake_tensorrt
 from tests.runtime.fake_cuda import CUDA_SIGNATURES, Cuda
@@ -22,7 +23,7 @@ from tests.runtime.fake_tensorrt import SIGNATURES, Trt
 from otter_runtime.bundle import Bundle
 from otter_runtime.cli import main
 from otter_runtime.engine import Engine, Floats, Media
-from otter_runtime.errors import BundleError, MissingExtra, PromptTooLong, TooManyImages, UserError
+from otter_runtime.errors import BundleError, PromptTooLong, TooManyImages, UserError
 from otter_runtime.golden import check, load_golden
 from otter_runtime.onnx_engine import NATIVE, OnnxEngine, open_engine
 from otter_runtime.trt.builder import build
@@ -264,6 +265,7 @@ def test_without_an_engine_the_remedy_is_told(
 
 def test_a_changed_plan_is_refused(trt: Trt, bundle: Bundle) -> None:
     folder = build(bundle, silent).folder
+    (folder / "vision.plan").unlink()
     (folder / "vision.plan").write_bytes(b"{}")
     with pytest.raises(BundleError, match=r"vision\.plan does not match"):
         open_engine(bundle, provider=NATIVE)
@@ -297,8 +299,10 @@ def test_without_tensorrt_or_a_gpu_it_says_so(
     told = capsys.readouterr().err
     if missing in ("gpu", "driver"):
         assert "no NVIDIA GPU was found" in told
+    elif missing == "tensorrt":
+        assert "--system-site-packages" in told
     else:
-        assert "pip install 'otter-edge[tensorrt]'" in told
+        assert "cuda-bindings is not installed; run: pip install 'otter-edge[tensorrt]'" in told
     assert not (bundle.path / "engines").exists()
 
 
@@ -306,7 +310,7 @@ def test_without_tensorrt_or_a_gpu_it_says_so(
     importlib.util.find_spec("tensorrt") is not None, reason="this machine has TensorRT"
 )
 def test_here_there_is_no_tensorrt(bundle: Bundle) -> None:
-    with pytest.raises(MissingExtra):
+    with pytest.raises(UserError, match="tensorrt cannot be imported"):
         build(bundle, silent)
 
 
@@ -338,6 +342,23 @@ def test_options_of_onnx_runtimes_provider(bundle: Bundle) -> None:
     }
     assert not Path(options["trt_engine_cache_path"]).is_absolute()
     assert Path(options["trt_ep_context_file_path"]).parent == cache_folder(bundle)
+
+
+def test_each_provider_has_its_options(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    real = onnxruntime.InferenceSession
+
+    def session(path: str, options: Any, **given: Any) -> Any:
+        asked.append(given)
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    open_engine(bundle, 1, "tensorrt")
+    assert [given["providers"] for given in asked] == [names] * 3
+    for name, given in zip(("vision", "resampler", "decoder"), asked, strict=True):
+        assert given["provider_options"] == [provider_options(bundle, name), {}, {}]
 
 
 def overloads(function: Any) -> list[str]:

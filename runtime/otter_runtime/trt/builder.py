@@ -72,7 +72,7 @@ def _write(
     timings = bundle.path / FOLDER / f"{gpu.name}-{trt.__version__}.timing"
     for name in GRAPHS:
         plan = build_plan(trt, bundle, name, timings, progress, workspace)
-        (folder / f"{name}.plan").write_bytes(plan)
+        (folder / f"{name}.plan").write_bytes(plan)  # as it lies there: it may be gigabytes
     files = {f"{name}.plan": file_sha256(folder / f"{name}.plan") for name in GRAPHS}
     record = Record(gpu=gpu.name, tensorrt=trt.__version__, graphs=graphs_hash(bundle), files=files)
     progress("golden answers", 0, 1)
@@ -92,7 +92,7 @@ def _write(
 
 def build_plan(
     trt: Any, bundle: Bundle, name: str, timings: Path, progress: Progress, workspace: int
-) -> bytes:
+) -> Any:
     """The serialized engine of graph `name`; BundleError where TensorRT refuses it."""
     logger = trt.Logger(trt.Logger.WARNING)
     try:
@@ -130,8 +130,8 @@ def build_plan(
             f"TensorRT {trt.__version__} builds no engine of {graph.file}, above it says why; "
             "where memory ran out, close other programs or give --workspace-mb less"
         )
-    timings.write_bytes(bytes(config.get_timing_cache().serialize()))
-    return bytes(plan)
+    timings.write_bytes(config.get_timing_cache().serialize())
+    return plan
 
 
 def _monitor(trt: Any, graph: str, progress: Progress) -> Any:

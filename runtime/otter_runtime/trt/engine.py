@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from otter_runtime.bundle import Bundle, Graph, Manifest
+from otter_runtime.bundle import Bundle, DecoderDims, Graph, Manifest
 from otter_runtime.engine import Cache, Engine, Floats, Media
 from otter_runtime.errors import EngineError, UserError
 from otter_runtime.limits import check_call, check_frames, check_shape
@@ -49,8 +49,10 @@ class NativeEngine:
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
         self._engines = {name: self._engine(plans, name) for name in GRAPHS}
         graphs = self.manifest.graphs
-        self._vision = Feed(gpu, self._engines["vision"], graphs.vision)
-        self._resampler = Feed(gpu, self._engines["resampler"], graphs.resampler)
+        # Memory for the one profile that a context runs, not for the largest of all.
+        self._lean = trt.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+        self._vision = Feed(gpu, self._context("vision", 0), graphs.vision)
+        self._resampler = Feed(gpu, self._context("resampler", 0), graphs.resampler)
         self._programs: dict[tuple[int, int], Program] = {}
         self._shown: OrderedDict[tuple[int, ...], Shown] = OrderedDict()
 
@@ -108,11 +110,21 @@ class NativeEngine:
             )
         return engine
 
+    def _context(self, name: str, profile: int) -> Any:
+        """An execution context for one profile; two contexts may not share one."""
+        gpu = self._gpu
+        context = self._engines[name].create_execution_context(self._lean)
+        if context is None or not context.set_optimization_profile_async(profile, int(gpu.stream)):
+            raise EngineError("TensorRT gives no execution context; memory may have run out")
+        gpu.wait()
+        return context
+
     def _program(self, capacity: int, tokens: int) -> Program:
         count = 1 if tokens == 1 else CHUNK
         if (capacity, count) not in self._programs:
+            context = self._context("decoder", profile_index(self.manifest, capacity, count))
             self._programs[capacity, count] = Program(
-                self._gpu, self._engines["decoder"], self.manifest, capacity, count
+                self._gpu, context, self.manifest.dims.decoder, capacity, count
             )
         return self._programs[capacity, count]
 
@@ -163,14 +175,11 @@ class Shown:
 class Program:
     """The decoder for `count` tokens against one capacity: its context, buffers and graphs."""
 
-    def __init__(
-        self, gpu: Gpu, engine: Any, manifest: Manifest, capacity: int, count: int
-    ) -> None:
-        d = manifest.dims.decoder
+    def __init__(self, gpu: Gpu, context: Any, d: DecoderDims, capacity: int, count: int) -> None:
         self.graphs: dict[tuple[int, ...], Captured] = {}
         self._gpu, self._dims, self._count = gpu, d, count
         self._most = d.max_positions - 1
-        self._context = _context(gpu, engine, profile_index(manifest, capacity, count))
+        self._context = context
         self._rows, self._past = Rows(d, count), Rows(d, capacity)
         self._new = gpu.buffer(self._rows.nbytes)
         self._slot = aligned(count * 8)
@@ -245,9 +254,8 @@ class Program:
 class Feed:
     """A plan with one input: array in, arrays out."""
 
-    def __init__(self, gpu: Gpu, engine: Any, graph: Graph) -> None:
-        self._gpu, self._graph = gpu, graph
-        self._context = _context(gpu, engine, 0)
+    def __init__(self, gpu: Gpu, context: Any, graph: Graph) -> None:
+        self._gpu, self._context, self._graph = gpu, context, graph
         self._buffers: dict[str, Buffer] = {}
 
     def __call__(self, array: Floats) -> list[Floats]:
@@ -275,15 +283,6 @@ class Feed:
         if not self._context.set_tensor_address(name, known.address):
             raise EngineError(f"the engine has no {name}; build it again")
         return known.address
-
-
-def _context(gpu: Gpu, engine: Any, profile: int) -> Any:
-    """An execution context for one profile; two contexts may not share one."""
-    context = engine.create_execution_context()
-    if context is None or not context.set_optimization_profile_async(profile, int(gpu.stream)):
-        raise EngineError("TensorRT gives no execution context; memory may have run out")
-    gpu.wait()
-    return context
 
 
 def _enqueue(gpu: Gpu, context: Any) -> None:

@@ -6,6 +6,7 @@ plan is held to its sha256. It does not know how plans are made or run.
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from otter_runtime.bundle import Bundle, file_sha256, model_hash
-from otter_runtime.errors import BundleError, MissingExtra, UserError
+from otter_runtime.errors import BundleError, UserError
 
 FOLDER = "engines"
 RECORD = "engine.json"
@@ -65,9 +66,10 @@ class Plans:
                 raise BundleError(f"{path} does not match its sha256 in {RECORD}; build again")
         return cls(folder, record)
 
-    def read(self, graph: str) -> bytes:
-        """The plan of one graph."""
-        return (self.folder / f"{graph}.plan").read_bytes()
+    def read(self, graph: str) -> mmap.mmap:
+        """The plan of one graph, mapped: it may be larger than the memory that is free."""
+        with (self.folder / f"{graph}.plan").open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def plans_folder(bundle: Bundle, gpu: str, tensorrt: str) -> Path:
@@ -88,10 +90,13 @@ def graphs_hash(bundle: Bundle) -> str:
 
 
 def tensorrt() -> Any:
-    """The module `tensorrt`; MissingExtra where it is not installed."""
+    """The module `tensorrt`; UserError where it is not installed."""
     try:
         import tensorrt as module
     except ImportError as error:
-        # JetPack brings it for the system's Python; a virtual environment has to let it in.
-        raise MissingExtra("tensorrt", "tensorrt") from error
+        raise UserError(
+            f"tensorrt cannot be imported ({error}); on a Jetson JetPack brings it, so make the "
+            "environment with: python3 -m venv --system-site-packages; elsewhere run: "
+            "pip install 'otter-edge[tensorrt]'"
+        ) from error
     return module
