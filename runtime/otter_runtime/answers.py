@@ -45,6 +45,7 @@ def answer(
         late=age_ms > ttl_ms or past_deadline,
         partial=said.partial,
         timing={name: round(value, 3) for name, value in said.timing.items()},
+        choices=said.choices,
     )
 
 

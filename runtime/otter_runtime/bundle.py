@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -110,6 +110,15 @@ class WindowDefaults(msgspec.Struct, frozen=True, kw_only=True):
     rate_hz: float = 1.0
 
 
+class SkillScoring(msgspec.Struct, frozen=True, kw_only=True):
+    """How sure this model is among skills: their log likelihoods are divided by `temperature`.
+
+    Fitted on held-out questions with known answers; 1 where nobody did.
+    """
+
+    temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+
+
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A graph's input or output; a string in `shape` is a free dimension."""
 
@@ -166,6 +175,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     calibration: dict[str, Any] = {}
     verification: dict[str, Any] = {}
     step_cost: dict[str, Any] = {}
+    skills: SkillScoring = SkillScoring()
     manifest_sha256: str = SELF_HASH_UNSET
 
 

@@ -38,16 +38,21 @@ class Decoder:
 
         The logits are not changed; NaN or infinity everywhere is the caller's to notice.
         """
-        if len(self.ids) >= self.controls.max_new_tokens:
+        if self.full:
             return None
         token = self._choose(logits)
         if token in self._stop:
             return None
-        self._log_probability += _log_softmax_at(logits, token)
+        self._log_probability += log_softmax_at(logits, token)
         self.ids.append(token)
         self._context.append(token)
         self._remember(len(self._context))
         return token
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many tokens as it may."""
+        return len(self.ids) >= self.controls.max_new_tokens
 
     @property
     def confidence(self) -> float:
@@ -83,6 +88,7 @@ class Decoder:
             self._followers.setdefault(tuple(start), set()).add(last)
 
 
-def _log_softmax_at(logits: NDArray[np.float32], token: int) -> float:
+def log_softmax_at(logits: NDArray[np.float32], token: int) -> float:
+    """The log probability of `token` under `logits` (vocab,)."""
     peak = logits.max()
     return float(logits[token] - peak - np.log(np.exp(logits - peak).sum()))

@@ -56,6 +56,11 @@ class Engine(Protocol):
         would pass the model's positions.
         """
 
+    def logits(
+        self, cache: Cache, ids: Sequence[int], media_index: Sequence[int], media: Sequence[Media]
+    ) -> Floats:
+        """As `prefill`, with the logits of every token: (tokens, vocab)."""
+
     def step(self, cache: Cache, token: int, media_index: int, media: Sequence[Media]) -> Floats:
         """Append one token; logits (vocab,), valid until the next call. Raises as `prefill`."""
 

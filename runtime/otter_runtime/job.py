@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from otter_runtime.bundle import Manifest
-from otter_runtime.decoding import Decoder
 from otter_runtime.prefix import Shelf, Token
 from otter_runtime.prompt import Prompt
+from otter_runtime.voice import Voice
 from otter_runtime.window import Medium
 from otter_runtime.wire import Ask
 
@@ -18,15 +17,15 @@ from otter_runtime.wire import Ask
 class Work:
     """What is made for an ask once its prompt is known: a cache with the prefix it could reuse."""
 
-    def __init__(self, prompt: Prompt, medium: Medium, shelf: Shelf, manifest: Manifest) -> None:
+    def __init__(self, prompt: Prompt, medium: Medium, shelf: Shelf, voice: Voice) -> None:
         self.prompt = prompt
         self.medium = medium
+        self.voice = voice
         self.tokens: list[Token] = [
             (token, self.digest(seen))
             for token, seen in zip(prompt.ids, prompt.media_index, strict=True)
         ]
         self.held = shelf.take(self.tokens)
-        self.decoder = Decoder(manifest.decoding, manifest.tokens, prompt.ids)
         self.told = ""  # text that went out in pieces
         self.pieces = 0
 
@@ -48,7 +47,6 @@ class Job:
     arrived_ns: int
     medium: Medium | None = None
     work: Work | None = None
-    finished: bool = False
     timing: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -58,8 +56,13 @@ class Job:
 
     @property
     def opened(self) -> bool:
-        """Whether its first token is there."""
-        return self.work is not None and bool(self.work.decoder.ids)
+        """Whether its answer has begun."""
+        return self.work is not None and self.work.voice.begun
+
+    @property
+    def finished(self) -> bool:
+        """Whether its answer is complete."""
+        return self.work is not None and self.work.voice.done
 
     def expired(self, now_ns: int) -> bool:
         """Whether its deadline has passed."""

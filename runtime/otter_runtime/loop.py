@@ -1,6 +1,7 @@
 """The step loop: the one place that runs the engines, a small step at a time.
 
-A step is: encode a frame, resample the window, prefill up to 64 tokens, or decode one token. Which
+A step is: encode a frame, resample the window, prefill up to 64 tokens (of a prompt, or of a
+sentence that a robot's skills allow), or decode one token. Which
 one is decided anew before each, so a question overtakes the standing instruction at the next step
 and a frame never waits behind a whole answer. It knows engines, window and prompts; it does not
 know processes, cameras or the bus, and learns the time from the clock it is given.
@@ -10,24 +11,28 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from otter_runtime.bundle import Manifest
 from otter_runtime.clock import Clock
+from otter_runtime.decoding import Decoder
+from otter_runtime.deliberation import CHUNK, Deliberation
 from otter_runtime.engine import Engine, Floats
 from otter_runtime.errors import EngineError, PromptError, PromptTooLong
 from otter_runtime.frame import Frame
+from otter_runtime.grammar import Grammar
 from otter_runtime.job import Job, Work
 from otter_runtime.prefix import Shelf
 from otter_runtime.preprocess import Preprocessor
-from otter_runtime.prompt import render
+from otter_runtime.prompt import Prompt, lead, render
+from otter_runtime.voice import Speech, Voice
 from otter_runtime.window import Look, Medium, Window, content_hash
 from otter_runtime.wire import Ask, Declined, Event, Piece, Said, Shown
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-CHUNK = 64  # tokens per prefill step: what a question may have to wait for
 MAX_ASKS = 64
 
 
@@ -170,7 +175,7 @@ class StepLoop:
         work = job.work or self._open(job, job.medium)
         if work.left:
             return "prefill", self._prefill(job, work)
-        return "decode", self._decode(job, work)
+        return self._decode(job, work)
 
     def _open(self, job: Job, medium: Medium) -> Work:
         prompt = render(self._manifest, self._tokenizer, job.ask.text)
@@ -179,9 +184,20 @@ class StepLoop:
         longest = len(prompt.ids) + self._manifest.decoding.max_new_tokens
         if longest > limit:
             raise PromptTooLong(longest, limit)
-        job.work = Work(prompt, medium, self._shelf, self._manifest)
+        job.work = Work(prompt, medium, self._shelf, self._voice(job.ask, prompt))
         self.counters.reused += len(job.work.held.tokens)
         return job.work
+
+    def _voice(self, ask: Ask, prompt: Prompt) -> Voice:
+        if ask.skills is None:
+            decoder = Decoder(self._manifest.decoding, self._manifest.tokens, prompt.ids)
+            return Speech(decoder, self._tokenizer)
+        temperature = self._manifest.skills.temperature
+        return Deliberation(ask.skills, self._grammar, lead(self._manifest), temperature)
+
+    @cached_property
+    def _grammar(self) -> Grammar:
+        return Grammar(self._tokenizer, self._manifest)
 
     def _prefill(self, job: Job, work: Work) -> int:
         chunk = work.left[:CHUNK]
@@ -192,32 +208,40 @@ class StepLoop:
         work.held.tokens.extend(chunk)
         self.counters.prefilled += len(chunk)
         if not work.left:
-            self._choose(job, work, logits)
+            self._hear(job, work, logits[None])
         return len(chunk)
 
-    def _decode(self, job: Job, work: Work) -> int:
-        token, seen = work.decoder.ids[-1], work.prompt.media_index[-1]
-        logits = self._engine.step(work.held.cache, token, seen, [work.medium.media])
-        work.held.tokens.append((token, work.digest(seen)))
-        self.counters.decoded += 1
-        self._choose(job, work, logits)
-        return 1
+    def _decode(self, job: Job, work: Work) -> tuple[str, int]:
+        kept, ids = work.voice.next()
+        work.held.keep(len(work.tokens) + kept)
+        rows = self._put(work, ids)
+        self.counters.decoded += len(ids)
+        self._hear(job, work, rows)
+        return ("decode", 1) if len(ids) == 1 else ("prefill", len(ids))
 
-    def _choose(self, job: Job, work: Work, logits: Floats) -> None:
-        token = work.decoder.next(logits)
-        full = len(work.decoder.ids) >= self._manifest.decoding.max_new_tokens
-        job.finished = token is None or full
-        text = self._text(work)
+    def _put(self, work: Work, ids: list[int]) -> Floats:
+        """Put tokens behind the others; the logits after each of them."""
+        cache, seen, media = work.held.cache, work.prompt.media_index[-1], [work.medium.media]
+        if len(ids) == 1:
+            rows = self._engine.step(cache, ids[0], seen, media)[None]
+        else:
+            rows = self._engine.logits(cache, ids, [seen] * len(ids), media)
+        work.held.tokens.extend((token, work.digest(seen)) for token in ids)
+        return rows
+
+    def _hear(self, job: Job, work: Work, rows: Floats) -> None:
+        work.voice.hear(rows)
+        text = work.voice.text
         # Half a character is not text yet.
         if len(text) > len(work.told) and not text.endswith("\ufffd"):
             self._events.append(Piece(job.ask.id, work.pieces, text[len(work.told) :]))
             work.told, work.pieces = text, work.pieces + 1
 
-    def _text(self, work: Work) -> str:
-        return self._tokenizer.decode(work.decoder.ids, skip_special_tokens=True).lstrip()
-
     def _end_late(self, job: Job) -> None:
-        if job.opened:
+        if job.ask.skills is not None:
+            # Half of the skills weighed is no choice.
+            self._decline(job, "deadline", "its deadline passed before every skill was weighed")
+        elif job.opened:
             self._finish(job, partial=True)
         else:
             self._decline(job, "deadline", "its deadline passed before there was a first word")
@@ -231,8 +255,9 @@ class StepLoop:
         self._events.append(
             Said(
                 id=job.ask.id,
-                text=self._text(work).rstrip(),
-                confidence=work.decoder.confidence,
+                text=work.voice.text.rstrip(),
+                confidence=work.voice.confidence,
+                choices=work.voice.choices,
                 stamps=work.medium.stamps,
                 timing=job.timing,
                 partial=partial,

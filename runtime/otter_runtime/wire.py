@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from otter_robots.skill import Choice, Offer
 from otter_runtime.errors import OtterError
 from otter_runtime.frame import Stamp
 
@@ -39,6 +40,7 @@ class Ask(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     deadline_ns: int | None = None
     frames: int = 1  # wait until the window has so many,
     frame_id: int = 0  # and ends with this frame or a later one
+    skills: Offer | None = None
 
 
 class Drop(msgspec.Struct, frozen=True, tag=True):
@@ -90,6 +92,7 @@ class Said(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     stamps: tuple[Stamp, ...]
     timing: dict[str, float]
     partial: bool = False
+    choices: tuple[Choice, ...] = ()
 
 
 class Declined(msgspec.Struct, frozen=True, tag=True):

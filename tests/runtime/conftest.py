@@ -65,6 +65,16 @@ class TinyEngine:
         self.calls.append(f"prefill {len(ids)}")
         return self._append(cache, ids, media_index, media)
 
+    def logits(
+        self, cache: Any, ids: Sequence[int], media_index: Sequence[int], media: Sequence[Media]
+    ) -> Floats:
+        self.calls.append(f"logits {len(ids)}")
+        rows = [
+            self._append(cache, [token], [index], media)
+            for token, index in zip(ids, media_index, strict=True)
+        ]
+        return np.stack(rows)
+
     def step(self, cache: Any, token: int, media_index: int, media: Sequence[Media]) -> Floats:
         self.calls.append("step")
         return self._append(cache, [token], [media_index], media)

@@ -1,0 +1,78 @@
+"""How an answer comes about once its prompt is in the cache, and the simplest way: free words.
+
+A voice says which tokens to put after the prompt and hears the logits that follow each of them. It
+knows neither engine nor cache, so the step loop stays in charge: what a voice asks for is one step,
+and anything else may go ahead of the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from otter_robots.skill import Choice
+from otter_runtime.decoding import Decoder
+from otter_runtime.engine import Floats
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+class Voice(Protocol):
+    """An answer under way."""
+
+    done: bool
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of the answer is decided."""
+
+    @property
+    def text(self) -> str:
+        """The answer as far as it stands."""
+
+    @property
+    def confidence(self) -> float:
+        """0 to 1."""
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What a robot could do instead, where it offered skills."""
+
+    def next(self) -> tuple[int, list[int]]:
+        """How many tokens of the answer to keep after the prompt, and which to put behind them."""
+
+    def hear(self, rows: Floats) -> None:
+        """The logits after each token that was put, (tokens, vocab); first those of the prompt."""
+
+
+class Speech:
+    """Free words, one token at a time."""
+
+    choices: tuple[Choice, ...] = ()
+
+    def __init__(self, decoder: Decoder, tokenizer: Tokenizer) -> None:
+        self.done = False
+        self._decoder, self._tokenizer = decoder, tokenizer
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a first token."""
+        return bool(self._decoder.ids)
+
+    @property
+    def text(self) -> str:
+        """What was said so far."""
+        return self._tokenizer.decode(self._decoder.ids, skip_special_tokens=True).lstrip()
+
+    @property
+    def confidence(self) -> float:
+        """Of all tokens together."""
+        return self._decoder.confidence
+
+    def next(self) -> tuple[int, list[int]]:
+        """The newest token goes behind all others."""
+        return len(self._decoder.ids) - 1, self._decoder.ids[-1:]
+
+    def hear(self, rows: Floats) -> None:
+        """Choose the next token, unless the answer ends."""
+        self.done = self._decoder.next(rows[-1]) is None or self._decoder.full
