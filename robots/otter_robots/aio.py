@@ -51,6 +51,8 @@ from otter_robots.messages import (
 )
 from otter_robots.recovery import OLDEST as OLDEST
 from otter_robots.recovery import Place as Place
+from otter_robots.skill import Offer
+from otter_robots.skills import Registry, offered
 from otter_robots.topics import Topic
 
 # So many messages are read before other callbacks of the loop get their turn.
@@ -206,15 +208,17 @@ class Client(Connection):
         deadline_ms: int | None = None,
         priority: int = 0,
         frame: int | None = None,
+        skills: Registry | Offer | None = None,
     ) -> Answer | Abstain:
         """Ask about what the camera sees now and wait for the answer, or why there is none.
 
         `frame` is the number of a picture that was pushed: the answer is about it or a later one.
+        With `skills` the answer is one of them, and its `choices` are all, ranked.
         Raises NobodyListening when no runtime takes the question, NoAnswer when one did and stays
         silent for `timeout_s`. Where the waiting is cancelled, so is the question.
         """
         _, reply = await self.ask_sealed(
-            text, timeout_s, deadline_ms=deadline_ms, priority=priority, frame=frame
+            text, timeout_s, deadline_ms=deadline_ms, priority=priority, frame=frame, skills=skills
         )
         return reply
 
@@ -226,9 +230,10 @@ class Client(Connection):
         deadline_ms: int | None = None,
         priority: int = 0,
         frame: int | None = None,
+        skills: Registry | Offer | None = None,
     ) -> tuple[Envelope, Answer | Abstain]:
         """`ask`, with the reply's envelope."""
-        question = self._question(text, deadline_ms, priority, frame)
+        question = self._question(text, deadline_ms, priority, frame, skills)
         deadline_s = time.monotonic() + timeout_s
         try:
             async with self._request(question, Ack) as (seq, _):
@@ -251,9 +256,18 @@ class Client(Connection):
         async with self._request(picture, Ack, blob):
             pass
 
-    async def instruct(self, text: str, interval_s: float, ttl_ms: float = ORDER_TTL_MS) -> None:
+    async def instruct(
+        self,
+        text: str,
+        interval_s: float,
+        ttl_ms: float = ORDER_TTL_MS,
+        *,
+        skills: Registry | Offer | None = None,
+    ) -> None:
         """Replace the standing instruction; raises NobodyListening or Refused."""
-        await self._order(Instruct(text=text, interval_s=interval_s), ttl_ms)
+        await self._order(
+            Instruct(text=text, interval_s=interval_s, skills=offered(skills)), ttl_ms
+        )
 
     async def command(
         self,

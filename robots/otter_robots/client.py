@@ -46,6 +46,8 @@ from otter_robots.messages import (
 )
 from otter_robots.recovery import OLDEST as OLDEST
 from otter_robots.recovery import Place as Place
+from otter_robots.skill import Offer
+from otter_robots.skills import Registry, offered
 from otter_robots.topics import Topic
 
 
@@ -126,15 +128,17 @@ class Client(Connection):
         deadline_ms: int | None = None,
         priority: int = 0,
         frame: int | None = None,
+        skills: Registry | Offer | None = None,
     ) -> Answer | Abstain:
         """Ask about what the camera sees now and wait for the answer, or why there is none.
 
         `frame` is the number of a picture that was pushed: the answer is about it or a later one.
+        With `skills` the answer is one of them, and its `choices` are all, ranked.
         Raises NobodyListening when no runtime takes the question, NoAnswer when one did and stays
         silent for `timeout_s`.
         """
         return self.ask_sealed(
-            text, timeout_s, deadline_ms=deadline_ms, priority=priority, frame=frame
+            text, timeout_s, deadline_ms=deadline_ms, priority=priority, frame=frame, skills=skills
         )[1]
 
     def ask_sealed(
@@ -145,9 +149,10 @@ class Client(Connection):
         deadline_ms: int | None = None,
         priority: int = 0,
         frame: int | None = None,
+        skills: Registry | Offer | None = None,
     ) -> tuple[Envelope, Answer | Abstain]:
         """`ask`, with the reply's envelope."""
-        question = self._question(text, deadline_ms, priority, frame)
+        question = self._question(text, deadline_ms, priority, frame, skills)
         deadline_s = time.monotonic() + timeout_s
         seq = self._request(question)
         reply = self._reply(seq, deadline_s, Answer, Abstain)
@@ -165,9 +170,16 @@ class Client(Connection):
         self._check_size(picture, blob)
         self._request(picture, blob)
 
-    def instruct(self, text: str, interval_s: float, ttl_ms: float = ORDER_TTL_MS) -> None:
+    def instruct(
+        self,
+        text: str,
+        interval_s: float,
+        ttl_ms: float = ORDER_TTL_MS,
+        *,
+        skills: Registry | Offer | None = None,
+    ) -> None:
         """Replace the standing instruction; raises NobodyListening or Refused."""
-        self._order(Instruct(text=text, interval_s=interval_s), ttl_ms)
+        self._order(Instruct(text=text, interval_s=interval_s, skills=offered(skills)), ttl_ms)
 
     def command(
         self,

@@ -23,6 +23,8 @@ from otter_robots.errors import KeyRefused, NobodyListening, Refused, UserError,
 from otter_robots.listener import Listener, Since
 from otter_robots.messages import Ack, Message, Order, Picture, Question
 from otter_robots.recovery import Place
+from otter_robots.skill import Offer
+from otter_robots.skills import Registry, offered
 from otter_robots.stamper import Stamper
 from otter_robots.topics import HEALTH, TOPICS, Topic
 
@@ -201,7 +203,12 @@ class Connection:
     # Requests.
 
     def _question(
-        self, text: str, deadline_ms: int | None, priority: int, frame: int | None = None
+        self,
+        text: str,
+        deadline_ms: int | None,
+        priority: int,
+        frame: int | None,
+        skills: Registry | Offer | None,
     ) -> Question:
         return Question(
             id=secrets.token_hex(8),
@@ -210,6 +217,7 @@ class Connection:
             priority=priority,
             client=self.name,
             frame=frame,
+            skills=offered(skills),
         )
 
     def _stamped(self, order: Order, ttl_ms: float) -> Order:

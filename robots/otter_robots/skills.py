@@ -211,6 +211,11 @@ class Registry:
             _takes(name, action, dict.fromkeys(self.declarations[name].parameters, ""))
 
 
+def offered(skills: Registry | Offer | None) -> Offer | None:
+    """What a question carries: a registry as it stands now, an offer as it is."""
+    return skills.offer() if isinstance(skills, Registry) else skills
+
+
 def _open(value: Range | tuple[str, ...]) -> Range | tuple[str, ...]:
     return value if isinstance(value, Range) else tuple(value)
 

@@ -24,11 +24,13 @@ from otter_robots.messages import (
     Message,
     Question,
 )
+from otter_robots.skill import Offer
 from otter_robots.topics import ANSWER, COMMAND, DELTA, Topic
 from otter_runtime.answers import answer
 from otter_runtime.brain import Brain
 from otter_runtime.bus import Bus, Request
 from otter_runtime.config import RunConfig
+from otter_runtime.errors import UserError
 from otter_runtime.frame import Stamp
 from otter_runtime.standing import Standing
 from otter_runtime.vitals import Vitals
@@ -46,6 +48,7 @@ class Pending:
     request: Request | None = None
     question_id: str | None = None
     deadline_ns: int | None = None
+    skills: Offer | None = None
 
     @property
     def instruction(self) -> str | None:
@@ -84,12 +87,15 @@ class Desk:
         It is asked once the window has the frame `frame_id` or a later one.
         """
         message = request.message
+        if refusal := _refusal(message):
+            self.bus.reply(request, refusal)
+            return
         if isinstance(message, Question):
             self.bus.reply(request, Ack())
             self._question(request, message, why_not, frame_id)
             return
         if isinstance(message, Instruct):
-            self.standing.replace(message.text, message.interval_s)
+            self.standing.replace(message.text, message.interval_s, message.skills)
         elif isinstance(message, Command):
             self._command(message)
         elif isinstance(message, Cancel) and not self._cancel(message.question_id, request.key):
@@ -103,14 +109,14 @@ class Desk:
         asking = any(pending.request is None for pending in self._pending.values())
         if self.standing.due(stamp) and not asking:
             self.standing.asked(stamp)
-            self._ask(Pending(self.standing.text(stamp.scene)))
+            self._ask(Pending(self.standing.text(stamp.scene), skills=self.standing.skills))
 
     def _question(
         self, request: Request, question: Question, why_not: Why | None, frame_id: int
     ) -> None:
         deadline_ms = question.deadline_ms or self.config.deadline_ms
         deadline_ns = time.monotonic_ns() + round(deadline_ms * 1e6)
-        pending = Pending(question.text, request, question.id, deadline_ns)
+        pending = Pending(question.text, request, question.id, deadline_ns, question.skills)
         if why_not:
             self._abstain(pending, *why_not)
         else:
@@ -153,6 +159,7 @@ class Desk:
                 priority=priority,
                 deadline_ns=pending.deadline_ns,
                 frame_id=frame_id,
+                skills=pending.skills,
             )
         )
 
@@ -214,3 +221,14 @@ class Desk:
         envelope = self._publish(ANSWER, message)
         if pending.request is not None:
             self.bus.reply(pending.request, envelope)
+
+
+def _refusal(message: Message) -> Ack | None:
+    """Why skills that were offered cannot be told apart or spoken of."""
+    offer = message.skills if isinstance(message, (Question, Instruct)) else None
+    try:
+        if offer is not None:
+            offer.check()
+    except UserError as error:
+        return Ack(ok=False, reason="skills", detail=str(error))
+    return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from otter_robots.skill import Offer
 from otter_runtime.errors import UserError
 from otter_runtime.frame import Stamp
 from otter_runtime.window import SLACK_NS
@@ -27,10 +28,12 @@ class Standing:
         self.texts = list(texts)
         self.interval_ns = round(interval_s * 1e9)
         self.paused = False
+        self.skills: Offer | None = None
         self._last: Stamp | None = None
 
-    def replace(self, text: str, interval_s: float) -> None:
+    def replace(self, text: str, interval_s: float, skills: Offer | None = None) -> None:
         """Another instruction from now on; it is due with the next frame."""
+        self.skills = skills
         self.texts, self.interval_ns, self._last = [text], round(interval_s * 1e9), None
 
     def text(self, scene: int) -> str:

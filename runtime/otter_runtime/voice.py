@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class Voice(Protocol):
     """An answer under way."""
 
-    done: bool
+    @property
+    def done(self) -> bool:
+        """Whether the answer is complete."""
 
     @property
     def begun(self) -> bool:
