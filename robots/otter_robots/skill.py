@@ -24,7 +24,7 @@ Value = str | int | float
 
 NO_ACTION, CANT_SEE = "no_action", "cant_see"
 # A grammar of a thousand numbers compiles in milliseconds; a finer step is no language model's.
-MOST_VALUES = 1000
+MOST_VALUES, MOST_VALUES_IN_ALL = 1000, 4000
 _HOLE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -99,6 +99,8 @@ class Skill(Struct, frozen=True, kw_only=True):
         """Raise UserError where texts and parameters do not fit."""
         names = [parameter.name for parameter in self.parameters]
         for text in self.texts:
+            if text != text.strip():
+                raise UserError(f"skill {self.name} says {text!r}; leave the space at its ends out")
             holes = _HOLE.findall(text)
             if sorted(holes) != sorted(set(names)) or len(names) != len(set(names)):
                 raise UserError(
@@ -154,6 +156,12 @@ class Offer(Struct, frozen=True, kw_only=True):
                 raise UserError(f"two skills say {text!r}; the model could not choose between them")
         for skill in self.all:
             skill.check()
+        values = sum(len(p.values()) for skill in self.all for p in skill.parameters)
+        if values > MOST_VALUES_IN_ALL:
+            raise UserError(
+                f"the skills' parameters have {values} values, at most {MOST_VALUES_IN_ALL} in all "
+                "can be offered; give coarser steps or fewer skills"
+            )
 
     @property
     def all(self) -> tuple[Skill, ...]:

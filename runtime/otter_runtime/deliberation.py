@@ -11,7 +11,7 @@ from otter_robots.skill import Choice, Offer
 from otter_runtime.alternatives import Alternative, Scored, alternatives, decoded, ranked
 from otter_runtime.decoding import log_softmax_at
 from otter_runtime.engine import Floats
-from otter_runtime.grammar import Grammar, Matcher, quoted
+from otter_runtime.grammar import Grammar, Matcher
 
 CHUNK = 64  # tokens per step: what a question may have to wait for
 
@@ -62,16 +62,13 @@ class Sentence:
 class Deliberation:
     """The sentences that an offer allows, one after the other from the same prompt."""
 
-    def __init__(self, offer: Offer, grammar: Grammar, lead: str, temperature: float) -> None:
-        """`lead` stands between the prompt and an answer, e.g. a space.
-
-        Raises PromptError where the offer allows too many sentences.
-        """
+    def __init__(self, offer: Offer, grammar: Grammar, temperature: float) -> None:
+        """Raises PromptError where the offer allows too many sentences."""
         self.choices: tuple[Choice, ...] = ()
         self.scored: list[Scored] = []
-        self._offer, self._grammar = offer, grammar
-        self._lead, self._temperature = lead, temperature
+        self._offer, self._grammar, self._temperature = offer, grammar, temperature
         self._left = alternatives(offer)[::-1]
+        self._lead = ""
         self._prompt_row: Floats | None = None
         self._sentence: Sentence | None = None
 
@@ -104,6 +101,7 @@ class Deliberation:
         """Count on; a sentence that is through makes way for the next."""
         if self._prompt_row is None:
             self._prompt_row = rows[-1].copy()  # the engine's own buffer
+            self._lead = self._likelier_lead(self._prompt_row)
             self._begin()
         else:
             assert self._sentence is not None
@@ -111,11 +109,19 @@ class Deliberation:
         while not self.done and self._sentence is not None and self._sentence.done:
             self._end(self._sentence)
 
+    def _likelier_lead(self, row: Floats) -> str:
+        """Whether this model begins an answer with a space, as some were trained to.
+
+        One for all sentences, so that they are compared alike; free words lose it as well.
+        """
+        first = self._grammar.matcher(f"( )?({'|'.join(one.expression for one in self._left)})")
+        token, _ = first.choose(row)
+        return " " if self._grammar.text([token]).startswith(" ") else ""
+
     def _begin(self) -> None:
         assert self._prompt_row is not None
         self._alternative = self._left.pop()
-        expression = quoted(self._lead) + self._alternative.expression
-        matcher = self._grammar.matcher(expression)
+        matcher = self._grammar.matcher(self._lead + self._alternative.expression)
         self._sentence = Sentence(matcher, self._grammar.stop, self._prompt_row)
 
     def _end(self, sentence: Sentence) -> None:

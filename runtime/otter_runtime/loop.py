@@ -25,7 +25,7 @@ from otter_runtime.grammar import Grammar
 from otter_runtime.job import Job, Work
 from otter_runtime.prefix import Shelf
 from otter_runtime.preprocess import Preprocessor
-from otter_runtime.prompt import Prompt, lead, render
+from otter_runtime.prompt import Prompt, render
 from otter_runtime.voice import Speech, Voice
 from otter_runtime.window import Look, Medium, Window, content_hash
 from otter_runtime.wire import Ask, Declined, Event, Piece, Said, Shown
@@ -193,7 +193,7 @@ class StepLoop:
             decoder = Decoder(self._manifest.decoding, self._manifest.tokens, prompt.ids)
             return Speech(decoder, self._tokenizer)
         temperature = self._manifest.skills.temperature
-        return Deliberation(ask.skills, self._grammar, lead(self._manifest), temperature)
+        return Deliberation(ask.skills, self._grammar, temperature)
 
     @cached_property
     def _grammar(self) -> Grammar:

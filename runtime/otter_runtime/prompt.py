@@ -61,13 +61,6 @@ def render(
     return prompt
 
 
-def lead(manifest: Manifest) -> str:
-    """What stands between a prompt and its answer, e.g. a space, as in answered examples."""
-    template, example = manifest.prompt.template, manifest.prompt.example
-    before, _, _ = example.partition("{answer}")
-    return before.removeprefix(template) if before.startswith(template) else ""
-
-
 def from_ids(manifest: Manifest, ids: Sequence[int]) -> Prompt:
     """The prompt of `ids`, with the model's BOS in front where it has one.
 
