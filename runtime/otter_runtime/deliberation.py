@@ -13,18 +13,16 @@ from otter_runtime.decoding import log_softmax_at
 from otter_runtime.engine import Floats
 from otter_runtime.grammar import Grammar, Matcher
 
-CHUNK = 64  # tokens per step: what a question may have to wait for
-
 
 class Sentence:
     """One allowed sentence: what has to follow follows, where there is a choice the likeliest."""
 
-    def __init__(self, matcher: Matcher, stop: int, prompt_row: Floats) -> None:
-        """`prompt_row` (vocab,) are the logits after the prompt."""
+    def __init__(self, matcher: Matcher, stop: int, most: int, prompt_row: Floats) -> None:
+        """`prompt_row` (vocab,) are the logits after the prompt; `most` tokens are put at once."""
         self.ids: list[int] = []
         self.log_likelihood = 0.0
         self.share = 0.0
-        self._matcher, self._stop = matcher, stop
+        self._matcher, self._stop, self._most = matcher, stop, most
         self._put = self._counted = 0
         self._count(prompt_row)
 
@@ -37,7 +35,7 @@ class Sentence:
         """What is decided and not yet put; never the stop token."""
         put = self._put
         known = len(self.ids) - (self.ids[-1] == self._stop)
-        self._put = min(known, put + CHUNK)
+        self._put = min(known, put + self._most)
         return put, self.ids[put : self._put]
 
     def hear(self, rows: Floats) -> None:
@@ -62,11 +60,15 @@ class Sentence:
 class Deliberation:
     """The sentences that an offer allows, one after the other from the same prompt."""
 
-    def __init__(self, offer: Offer, grammar: Grammar, temperature: float) -> None:
-        """Raises PromptError where the offer allows too many sentences."""
+    def __init__(self, offer: Offer, grammar: Grammar, temperature: float, most: int) -> None:
+        """At `most` so many tokens are put at once.
+
+        Raises PromptError where the offer allows too many sentences.
+        """
         self.choices: tuple[Choice, ...] = ()
         self.scored: list[Scored] = []
         self._offer, self._grammar, self._temperature = offer, grammar, temperature
+        self._most = most
         self._left = alternatives(offer)[::-1]
         self._lead = ""
         self._prompt_row: Floats | None = None
@@ -122,7 +124,7 @@ class Deliberation:
         assert self._prompt_row is not None
         self._alternative = self._left.pop()
         matcher = self._grammar.matcher(self._lead + self._alternative.expression)
-        self._sentence = Sentence(matcher, self._grammar.stop, self._prompt_row)
+        self._sentence = Sentence(matcher, self._grammar.stop, self._most, self._prompt_row)
 
     def _end(self, sentence: Sentence) -> None:
         self.scored.append(self._read(self._alternative, sentence))

@@ -35,7 +35,12 @@ class Cache(Protocol):
 
 
 class Engine(Protocol):
-    """The three graphs of a bundle, ready to run. One caller at a time."""
+    """The three graphs of a bundle, ready to run. One caller at a time.
+
+    `rows` is how many tokens `logits` takes for the price of about one.
+    """
+
+    rows: int
 
     def encode(self, pixels: Floats) -> Floats:
         """Pixels (n, 3, H, W) to features (n, patches, dim)."""

@@ -45,9 +45,9 @@ class Grammar:
         return Matcher(inner, self._vocab, self.stop)
 
     def text(self, ids: list[int]) -> str:
-        """What the tokens spell, byte by byte; the stop token spells nothing."""
+        """What the tokens spell; the stop token spells nothing, half a character \ufffd."""
         spelled = [token for token in ids if token != self.stop]
-        return str(self._tokenizer.decode_bytes(spelled).decode())
+        return str(self._tokenizer.decode_bytes(spelled).decode(errors="replace"))
 
 
 class Matcher:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from otter_runtime.bundle import Manifest
 from otter_runtime.clock import Clock
 from otter_runtime.decoding import Decoder
-from otter_runtime.deliberation import CHUNK, Deliberation
+from otter_runtime.deliberation import Deliberation
 from otter_runtime.engine import Engine, Floats
 from otter_runtime.errors import EngineError, PromptError, PromptTooLong
 from otter_runtime.frame import Frame
@@ -33,6 +33,7 @@ from otter_runtime.wire import Ask, Declined, Event, Piece, Said, Shown
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+CHUNK = 64  # tokens per step: what a question may have to wait for
 MAX_ASKS = 64
 
 
@@ -193,7 +194,8 @@ class StepLoop:
             decoder = Decoder(self._manifest.decoding, self._manifest.tokens, prompt.ids)
             return Speech(decoder, self._tokenizer)
         temperature = self._manifest.skills.temperature
-        return Deliberation(ask.skills, self._grammar, temperature)
+        most = min(CHUNK, self._engine.rows)
+        return Deliberation(ask.skills, self._grammar, temperature, most)
 
     @cached_property
     def _grammar(self) -> Grammar:

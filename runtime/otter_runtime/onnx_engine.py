@@ -50,6 +50,8 @@ def open_engine(bundle: Bundle, threads: int | None = None, provider: str = "cpu
 class OnnxEngine:
     """A bundle's three graphs in ONNX Runtime sessions. Not for concurrent callers."""
 
+    rows = CHUNK
+
     def __init__(self, bundle: Bundle, threads: int | None, provider: str) -> None:
         self.manifest = bundle.manifest
         self._bundle = bundle

@@ -39,6 +39,8 @@ class TinyCache:
 class TinyEngine:
     """A model small enough to read: logits depend on every token, its place and its medium."""
 
+    rows = 64
+
     def __init__(self) -> None:
         random = np.random.default_rng(7)
         self.embed = random.normal(size=(VOCAB, WIDTH)).astype(np.float32)

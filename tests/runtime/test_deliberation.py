@@ -86,7 +86,7 @@ def test_nothing_outside_the_grammar_is_ever_said(
     offer: Offer, seed: int, scale: float, tokenizer: Any, manifest: Manifest
 ) -> None:
     random = np.random.default_rng(seed)
-    deliberation = Deliberation(offer, Grammar(tokenizer, manifest), temperature=1.7)
+    deliberation = Deliberation(offer, Grammar(tokenizer, manifest), temperature=1.7, most=64)
     deliberate(deliberation, lambda n: random.normal(0, scale, (n, VOCAB)).astype(np.float32))
     for choice in deliberation.choices:
         skill = next(one for one in offer.all if one.name == choice.skill)
@@ -290,6 +290,20 @@ def test_every_step_is_short_and_a_question_goes_ahead_of_the_next(
             assert engine.calls[-1].startswith("prefill")
     sizes = [int(call.split()[1]) for call in engine.calls if call.startswith("logits")]
     assert max(sizes) == 64  # the long sentence goes in pieces
+
+
+def test_an_engine_with_one_row_at_a_time_scores_the_same(
+    engine: Any, manifest: Manifest, tokenizer: Any, frame: MakeFrame
+) -> None:
+    choices = []
+    for rows in (64, 1, 5):
+        engine.rows = rows
+        loop = StepLoop(engine, manifest, tokenizer, VirtualClock())
+        loop.show(frame(0))
+        loop.ask(Ask(id="a", text=QUESTION, skills=OFFER))
+        choices.append(answer_of(drain(loop), "a").choices)
+    assert choices[0] == choices[1] == choices[2]
+    assert max(int(call.split()[1]) for call in engine.calls[-20:] if call[:4] == "logi") <= 5
 
 
 def test_a_frame_waits_for_one_sentence_at_most(

@@ -42,6 +42,8 @@ def open_native(bundle: Bundle) -> Engine:
 class NativeEngine:
     """A bundle's three plans. Not for concurrent callers."""
 
+    rows = 1  # the plans' head sees a chunk's last token only
+
     def __init__(self, bundle: Bundle, plans: Plans, trt: Any, gpu: Gpu) -> None:
         self.manifest = bundle.manifest
         self._gpu = gpu
@@ -84,6 +86,13 @@ class NativeEngine:
             program = self._program(cache.capacity, len(ids[part]))
             logits = program(cache, ids[part], media_index[part], shown)
         return logits
+
+    def logits(
+        self, cache: Cache, ids: Sequence[int], media_index: Sequence[int], media: Sequence[Media]
+    ) -> Floats:
+        """As `prefill`, with the logits of every token, (tokens, vocab): one run for each."""
+        rows = zip(ids, media_index, strict=True)
+        return np.stack([self.step(cache, token, index, media).copy() for token, index in rows])
 
     def step(self, cache: Cache, token: int, media_index: int, media: Sequence[Media]) -> Floats:
         """Append one token; logits (vocab,), valid until the next call."""
