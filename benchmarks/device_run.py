@@ -55,6 +55,11 @@ class DeviceRun:
         self.session = onnxruntime.InferenceSession(
             str(path), options, providers=names, provider_options=settings
         )
+        if names[0] not in self.session.get_providers():
+            raise UserError(
+                f"onnxruntime could not start {names[0]}, above it says why; its CUDA and cuDNN "
+                "come with: pip install 'onnxruntime-gpu[cuda,cudnn]'"
+            )
         self._binding = self.session.io_binding()
         self._bound = [self._bind(value, feeds, sizes) for value in self.session.get_inputs()]
         self._given = [self._place(value, sizes) for value in self.session.get_outputs()]
@@ -103,6 +108,8 @@ def require_provider(provider: str) -> None:
             f"{', '.join(available)}); run this where onnxruntime-gpu and an NVIDIA GPU are, "
             "or try it out with: --provider cpu --random tiny"
         )
+    if provider == "cuda":
+        onnxruntime.preload_dlls()  # those of torch's or NVIDIA's wheels, where they are
 
 
 def milliseconds(step: Callable[[], object], budget_s: float) -> float:

@@ -177,7 +177,7 @@ class OnnxEngine:
         self._threads[name] = threads or (_cores() if large else 1)
         options.intra_op_num_threads = self._threads[name]
         try:
-            return onnxruntime.InferenceSession(
+            session = onnxruntime.InferenceSession(
                 str(path), options, providers=providers, provider_options=self._options(name)
             )
         except Exception as error:  # its errors share no base of their own
@@ -185,6 +185,13 @@ class OnnxEngine:
                 f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__} "
                 f"({str(error).splitlines()[0]}); export the bundle again"
             ) from error
+        # Where the provider's libraries do not load, it falls back to the processor in silence.
+        if providers[0] not in session.get_providers():
+            raise UserError(
+                f"onnxruntime {onnxruntime.__version__} could not start {providers[0]}, above it "
+                "says why; install the CUDA and cuDNN that it was built with, or take provider: cpu"
+            )
+        return session
 
     def _options(self, name: str) -> list[dict[str, str]] | None:
         """Options of each provider, in their order; None for their defaults."""

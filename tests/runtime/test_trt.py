@@ -344,17 +344,27 @@ def test_options_of_onnx_runtimes_provider(bundle: Bundle) -> None:
     assert Path(options["trt_ep_context_file_path"]).parent == cache_folder(bundle)
 
 
-def test_each_provider_has_its_options(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("starts", [True, False])
+def test_each_provider_has_its_options_or_says_that_it_does_not_start(
+    starts: bool, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[dict[str, Any]] = []
-    real = onnxruntime.InferenceSession
-
-    def session(path: str, options: Any, **given: Any) -> Any:
-        asked.append(given)
-        return real(path, options, providers=["CPUExecutionProvider"])
-
     names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
+        def __init__(self, path: str, options: Any, **given: Any) -> None:
+            asked.append(given)
+            super().__init__(path, options, providers=names[2:])
+
+        def get_providers(self) -> list[str]:
+            return names if starts else names[2:]
+
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    if not starts:
+        with pytest.raises(UserError, match="could not start TensorrtExecutionProvider"):
+            open_engine(bundle, 1, "tensorrt")
+        return
     open_engine(bundle, 1, "tensorrt")
     assert [given["providers"] for given in asked] == [names] * 3
     for name, given in zip(("vision", "resampler", "decoder"), asked, strict=True):
