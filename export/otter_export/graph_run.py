@@ -5,7 +5,7 @@ It knows the names of values, not what they mean. The weights stay in the bundle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,11 @@ class GraphRun:
                 model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
         return run(model, self.folder, feeds, wanted, self._threads)
 
-    def between(self, start: str, end: str) -> onnx.ModelProto:
-        """The nodes that make `end` out of `start` and initializers alone, as a model."""
+    def between(self, starts: Sequence[str], end: str) -> onnx.ModelProto:
+        """The nodes that make `end` out of `starts` and initializers alone, as a model."""
         made_by = {out: node for node in self.model.graph.node for out in node.output}
         nodes: list[onnx.NodeProto] = []
-        waiting, seen = [end], {start}
+        waiting, seen = [end], set(starts)
         while waiting:
             value = waiting.pop()
             node = made_by.get(value)
@@ -72,8 +72,8 @@ class GraphRun:
         used = {name for node in nodes for name in node.input}
         graph = onnx.helper.make_graph(
             nodes,
-            f"{start}..{end}",
-            [onnx.helper.make_tensor_value_info(start, self.dtypes[start], None)],
+            f"to {end}",
+            [onnx.helper.make_tensor_value_info(name, self.dtypes[name], None) for name in starts],
             [onnx.helper.make_tensor_value_info(end, self.dtypes[end], None)],
             [tensor for tensor in self.model.graph.initializer if tensor.name in used],
         )

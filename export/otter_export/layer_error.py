@@ -29,10 +29,10 @@ PASSES = ("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear", "Cast")
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear layer in one graph: the value that enters it, before its norm, and its product."""
+    """A linear layer in one graph: what enters it, before the norms it has, and its product."""
 
     name: str
-    source: str
+    sources: tuple[str, ...]
     product: str
 
 
@@ -52,7 +52,7 @@ def layer_errors(
     """Every layer that both graphs have, in the order in which they run."""
     ours = {linear.name: linear for linear in linears(other.model)}
     pairs = [(one, ours[one.name]) for one in linears(truth.model) if one.name in ours]
-    wanted = sorted({value for one, _ in pairs for value in (one.source, one.product)})
+    wanted = sorted({value for one, _ in pairs for value in (*one.sources, one.product)})
     true = truth.values(feeds, wanted)
     seen = other.values(feeds, [linear.product for _, linear in pairs])
     return [
@@ -70,6 +70,7 @@ def linears(model: onnx.ModelProto) -> list[Linear]:
     for node in model.graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
+    known = {tensor.name for tensor in model.graph.initializer}
     weights = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) == 2}
     found: dict[str, Linear] = {}
     for node in model.graph.node:
@@ -78,7 +79,8 @@ def linears(model: onnx.ModelProto) -> list[Linear]:
             if weight is not None:
                 name = weight.removesuffix(WEIGHT)
                 name = TIED.get(name, name)
-                found[name] = Linear(name, _source(node, made_by), _product(node, users))
+                sources = tuple(s for s in _sources(node.input[0], made_by) if s not in known)
+                found[name] = Linear(name, sources, _product(node, users))
     return list(found.values())
 
 
@@ -95,18 +97,22 @@ def _weight(
     return value if value.endswith(WEIGHT) else None
 
 
-def _source(node: onnx.NodeProto, made_by: dict[str, onnx.NodeProto]) -> str:
-    """Back from the product's first factor, through quantization and a norm if there is one."""
-    value: str = node.input[0]
+def _sources(value: str, made_by: dict[str, onnx.NodeProto]) -> list[str]:
+    """Back from the product's first factor, through quantization, and a norm if there is one.
+
+    Where normed values are joined, as the perceiver's media and latents are, back through each.
+    """
     while (maker := made_by.get(value)) is not None and maker.op_type in PASSES:
         value = maker.input[0]
+    if maker is not None and maker.op_type == "Concat":
+        return [source for part in maker.input for source in _sources(part, made_by)]
     if maker is not None and maker.op_type == "LayerNormalization":
         value = maker.input[0]
     elif maker is not None and maker.op_type == "Mul" and maker.input[1].endswith(NORM):
         value = made_by[maker.input[0]].input[0]  # RMS: Mul(Div(x, root), weight)
     while (maker := made_by.get(value)) is not None and maker.op_type == "Cast":
         value = maker.input[0]
-    return value
+    return [value]
 
 
 def _product(node: onnx.NodeProto, users: dict[str, list[onnx.NodeProto]]) -> str:
@@ -120,8 +126,9 @@ def _product(node: onnx.NodeProto, users: dict[str, list[onnx.NodeProto]]) -> st
 
 
 def _own(one: Linear, it: Linear, other: GraphRun, true: Sequence[Values]) -> float:
-    feeds = [{it.source: values[one.source]} for values in true]
-    made = run(other.between(it.source, it.product), other.folder, feeds, [it.product])
+    pairs = list(zip(it.sources, one.sources, strict=True))
+    feeds = [{ours: values[theirs] for ours, theirs in pairs} for values in true]
+    made = run(other.between(it.sources, it.product), other.folder, feeds, [it.product])
     return _relative([v[one.product] for v in true], [v[it.product] for v in made])
 
 

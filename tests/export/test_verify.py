@@ -59,6 +59,10 @@ def test_every_linear_layer_is_compared(tmp_path: Path) -> None:
         found = compare(fp32, int8, random_samples(made.config, 2, frames=2, length=20))
         assert decoder == {layer.name for layer in found.layers if layer.graph == "decoder"}
         assert all(0 < layer.own < 0.1 for layer in found.layers if layer.graph == "decoder")
+        first = {layer.graph: layer for layer in reversed(found.layers)}  # nothing before it errs
+        assert set(first) == {"vision", "resampler", "decoder"}
+        for layer in first.values():
+            assert layer.own == pytest.approx(layer.accumulated, rel=1e-3)
         assert found.whole.greedy_agreement > 0.5
         assert found.whole.tokens == 40
         same = compare(fp32, fp32, random_samples(made.config, 2, frames=2, length=20))
