@@ -39,7 +39,7 @@ def heard(words: Sequence[str]) -> Iterator[Heard]:
         folder = Path(name)
         with Client(endpoints.stream_endpoint(folder), endpoints.requests_endpoint(folder)) as bus:
             bus.subscribe([STATUS, FAULT, ANSWER])
-            with _running(words, folder) as process:
+            with running([*words, "--wait", str(WAIT_S)], folder) as process:
                 yield from _until_ended(bus, process)
                 _check(process, folder)
 
@@ -57,11 +57,12 @@ def _until_ended(bus: Client, process: subprocess.Popen[bytes]) -> Iterator[Hear
 
 
 @contextmanager
-def _running(words: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(words: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`otter-edge run` with these arguments, its bus in `folder`; ended with the block."""
     command = [sys.executable, "-m", "otter_runtime", "run", *words]
     with (folder / "stderr").open("wb") as complaints:
         process = subprocess.Popen(
-            [*command, "--folder", str(folder), "--wait", str(WAIT_S)],
+            [*command, "--folder", str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=complaints,

@@ -9,14 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from otter_robots.adapters.gymnasium.config import Action, Config
+from otter_robots.adapters.gymnasium.config import Action, Config, Detour
 from otter_robots.errors import UserError
 
 RENDER = "render"
@@ -35,6 +34,10 @@ class Sight:
     over: bool
     info: dict[str, Any]
 
+    def shows(self, other: Sight) -> bool:
+        """Whether it is the very picture of `other`."""
+        return np.array_equal(self.pixels, other.pixels)
+
 
 class Body:
     """One environment, an episode at a time."""
@@ -44,21 +47,40 @@ class Body:
         self.config = config
         self.env = open_env(config) if env is None else env
         self.sight = Sight(-1, np.zeros((0, 0, 3), np.uint8), 0.0, True, {})
-        self._detours = {name: cycle(plans) for name, plans in config.detours.items()}
+        self._last, self._row = "", 0
+        self._tried: dict[str, int] = {}
 
     def begin(self, seed: int) -> Sight:
         """Another episode; its first frame."""
         seen, info = self.env.reset(seed=seed)
-        self._detours = {name: cycle(plans) for name, plans in self.config.detours.items()}
+        self._last, self._row, self._tried = "", 0, {}
         self.sight = Sight(0, self._frame(seen), 0.0, False, info)
         return self.sight
 
     def carry_out(self, skill: str) -> Iterator[Sight]:
         """The frames of doing `skill`, and of the way round what was in its way."""
-        before = self.sight.pixels
+        before = self.sight
         yield from self.follow(self.config.actions[skill])
-        if skill in self._detours and np.array_equal(before, self.sight.pixels):
-            yield from self.follow(next(self._detours[skill]))
+        self._row = self._row + 1 if skill == self._last else 1
+        self._last = skill
+        if self._gets_nowhere(skill, before):
+            yield from self._go_round(skill, self.config.detours[skill])
+            self._row = 0
+
+    def _gets_nowhere(self, skill: str, before: Sight) -> bool:
+        detour = self.config.detours.get(skill)
+        if detour is None:
+            return False
+        return self._row >= detour.after if detour.after else self.sight.shows(before)
+
+    def _go_round(self, skill: str, detour: Detour) -> Iterator[Sight]:
+        """The frames of a plan of `detour`; where it meets an obstacle, the next is tried later."""
+        tried = self._tried.get(skill, 0)
+        before, met = self.sight, False
+        for sight in self.follow(detour.plans[tried % len(detour.plans)]):
+            met, before = met or sight.shows(before), sight
+            yield sight
+        self._tried[skill] = tried + met
 
     def hold(self) -> Iterator[Sight]:
         """The frames of standing still; none where the configuration has no such action."""

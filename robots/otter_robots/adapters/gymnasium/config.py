@@ -16,6 +16,18 @@ Action = int | tuple[float, ...]
 Plan = Annotated[tuple[Action, ...], Meta(min_length=1, max_length=1000)]
 
 
+class Detour(Struct, frozen=True, kw_only=True):
+    """What to do when a skill gets nowhere: when it leaves the picture as it was, as an obstacle
+    does, or where `after` is set, when it was done so many times in a row.
+
+    The first of `plans` is carried out until it meets an obstacle itself; then the next one's turn
+    comes.
+    """
+
+    plans: Annotated[tuple[Plan, ...], Meta(min_length=1)]
+    after: Annotated[int, Meta(ge=2)] | None = None
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything about one environment.
 
@@ -24,9 +36,8 @@ class Config(Struct, frozen=True, kw_only=True):
     `render`. `question` is asked about each, its braces filled from `reset`'s info.
 
     `skills` declares what the model may answer and `actions` what each of them is in this
-    environment, a step each. A skill in `detours` that leaves the picture as it was met an
-    obstacle: then its plans are carried out in turn. `hold` is what standing still is, done where
-    an answer was refused or there was none.
+    environment, a step each; `detours` what follows where one of them gets nowhere. `hold` is what
+    standing still is, done where an answer was refused or there was none.
     """
 
     env: str = ""
@@ -37,5 +48,5 @@ class Config(Struct, frozen=True, kw_only=True):
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     skills: Skills | None = None
     actions: dict[str, Plan] = {}
-    detours: dict[str, tuple[Plan, ...]] = {}
+    detours: dict[str, Detour] = {}
     hold: Plan | None = None
