@@ -1,5 +1,5 @@
 """What the workstation's command line gains with the tuning extra."""
 
-from otter_tuning.commands import mimicit
+from otter_tuning.commands import mimicit, syphus
 
-__all__ = ["mimicit"]
+__all__ = ["mimicit", "syphus"]

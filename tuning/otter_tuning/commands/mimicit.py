@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from otter_tuning.mimicit.image_store import ImageStore
 
 ABOUT = "make, check, repair and pack MIMIC-IT data"
-STORES = (".sqlite", ".db")
 FAULTY = 1
 
 
@@ -71,12 +70,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from otter_tuning.mimicit.check import check
+    from otter_tuning.mimicit.image_store import image_ids
     from otter_tuning.mimicit.instructions import Instructions, read_contexts, write_contexts
 
     given = Instructions.read(args.instructions)
     others = {name for path in args.others for name in Instructions.read(path).data}
     contexts = None if args.contexts is None else read_contexts(args.contexts)
-    checked = check(given, None if args.images is None else _names(args.images), contexts, others)
+    checked = check(
+        given, None if args.images is None else image_ids(args.images), contexts, others
+    )
     told = _told(args, checked)
     if args.act == "repair":
         checked.instructions.write(args.out / args.instructions.name)
@@ -90,16 +92,6 @@ def _check(args: argparse.Namespace) -> int:
         told["report"] = str(args.report)
     print(json.dumps(told) if args.json else _text(checked, told))
     return FAULTY if checked.faults and args.act == "check" else 0
-
-
-def _names(path: Path) -> list[str]:
-    """The ids of the pictures at `path`; the pictures themselves are passed over."""
-    from otter_tuning.mimicit.image_store import ImageStore, picture_files, pictures
-
-    if path.suffix in STORES:
-        with ImageStore(path) as store:
-            return list(store)
-    return [name for file in picture_files(path) for name, _ in pictures(file)]
 
 
 def _told(args: argparse.Namespace, checked: Checked) -> dict[str, Any]:
@@ -135,7 +127,7 @@ def _pack(args: argparse.Namespace) -> int:
     import tempfile
 
     from otter_runtime.errors import UserError
-    from otter_tuning.mimicit.image_store import ImageStore
+    from otter_tuning.mimicit.image_store import STORES, ImageStore
 
     if args.out.suffix not in (*STORES, ".parquet", ".json"):
         raise UserError(f"{args.out} should end in .sqlite, .parquet or .json")
@@ -152,7 +144,7 @@ def _pack(args: argparse.Namespace) -> int:
 
 
 def _add(store: ImageStore, source: Path) -> list[str]:
-    from otter_tuning.mimicit.image_store import ImageStore
+    from otter_tuning.mimicit.image_store import STORES, ImageStore
 
     if source.suffix in STORES:
         with ImageStore(source) as other:

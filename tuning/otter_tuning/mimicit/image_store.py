@@ -25,6 +25,7 @@ from otter_runtime.errors import UserError
 
 # Pages that SQLite may keep in memory, in KiB; and pictures per transaction.
 CACHE_KIB, BATCH = 16_384, 256
+STORES = (".sqlite", ".db")
 PARQUET_ROWS = 64  # per row group: what a reader has to hold at once
 # Mapped pages that have been read count as memory until they are given back.
 PASSED_BYTES = 1 << 25
@@ -136,6 +137,14 @@ class ImageStore:
             for name in self:
                 file.append(name, base64.b64encode(self[name]).decode())
         return file.paths
+
+
+def image_ids(path: Path) -> list[str]:
+    """The ids of the pictures in a store, file or folder; the pictures are passed over."""
+    if path.suffix in STORES:
+        with ImageStore(path) as store:
+            return list(store)
+    return [name for file in picture_files(path) for name, _ in pictures(file)]
 
 
 def picture_files(path: Path) -> list[Path]:
