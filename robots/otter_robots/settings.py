@@ -52,7 +52,7 @@ def load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); give a YAML file") from error
     except ImportError as error:
-        raise UserError(f"{path} needs PyYAML; pip install pyyaml") from error
+        raise UserError(f"{path} needs PyYAML; pip install 'otter-robots[yaml]'") from error
     except (ValueError, RecursionError) as error:  # also: a date that is none
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not YAML ({reason}); correct it") from error

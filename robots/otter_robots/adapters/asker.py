@@ -13,10 +13,17 @@ from typing import NamedTuple
 from otter_robots.client import Client
 from otter_robots.envelope import Envelope
 from otter_robots.errors import OtterError
+from otter_robots.guard import Guard
 from otter_robots.messages import Abstain, Answer
 
 # A question as the adapter wants it asked: it has the client for as long as it takes.
 Ask = Callable[[Client, str], tuple[Envelope, Answer | Abstain]]
+
+
+def asking(timeout_s: float, guard: Guard | None) -> Ask:
+    """Ask so that the answer is one of the robot's skills, where it has any."""
+    registry = None if guard is None else guard.registry
+    return lambda bus, question: bus.ask_sealed(question, timeout_s, skills=registry)
 
 
 class Reply(NamedTuple):

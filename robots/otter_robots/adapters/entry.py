@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from otter_robots.errors import OtterError
 
@@ -31,6 +31,9 @@ def arguments(name: str, about: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--requests", metavar="ENDPOINT", help="the requests socket, alike")
     parser.add_argument(
+        "--key", type=Path, metavar="FILE", help="a client's key, for tcp; see docs/security.md"
+    )
+    parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a YAML file; see config.yaml in the folder"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done; do nothing")
@@ -43,13 +46,13 @@ def _absolute(word: str) -> Path:
 
 
 def connect(args: argparse.Namespace, name: str) -> Client:
-    """The client that these arguments ask for; raises AddressRefused."""
+    """The client that these arguments ask for; raises AddressRefused and KeyFileRefused."""
     from otter_robots import endpoints
     from otter_robots.client import Client
 
     stream = args.stream or endpoints.stream_endpoint(args.folder)
     requests = args.requests or endpoints.requests_endpoint(args.folder)
-    return Client(stream, requests, name)
+    return Client(stream, requests, name, args.key)
 
 
 def carry_out(name: str, run: Callable[[], None]) -> int:
@@ -82,14 +85,15 @@ def carry_out(name: str, run: Callable[[], None]) -> int:
 class Events:
     """What an adapter did and noticed, a line each: for people, or JSON for programs."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, to: TextIO | None = None) -> None:
         self.as_json = as_json
+        self._to = to or sys.stdout
 
     def __call__(self, event: str, **fields: object) -> None:
         """Print one event; what a model or a robot wrote cannot move the cursor."""
         if self.as_json:
-            print(json.dumps({"event": event, **fields}), flush=True)
+            print(json.dumps({"event": event, **fields}), file=self._to, flush=True)
             return
         said = "  ".join(f"{name} {value}" for name, value in fields.items())
         line = f"{event}: {said}" if said else event
-        print("".join(c if c.isprintable() else " " for c in line), flush=True)
+        print("".join(c if c.isprintable() else " " for c in line), file=self._to, flush=True)

