@@ -54,7 +54,7 @@ def parses(command: list[str], parse: list[str]) -> None:
         [sys.executable, *command, "--help"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 0, done.stderr
-    if parse and re.search(rf"^    {re.escape(parse[0])}  ", done.stdout, re.MULTILINE):
+    if parse and re.search(rf"^    {re.escape(parse[0])}(  |$)", done.stdout, re.MULTILINE):
         return parses([*command, parse[0]], parse[1:])
     options = [word.partition("=")[0] for word in parse if word.startswith("--")]
     assert [option for option in options if option not in done.stdout] == []
