@@ -37,13 +37,13 @@ from otter_robots.adapters.gymnasium.body import Body
 from otter_robots.adapters.gymnasium.config import Config
 from otter_robots.errors import OtterError, UserError
 from otter_runtime.stage import running
-from otter_tuning.pocket.kinds import SEEDS
+from otter_tuning.pocket.kinds import evaluation_seeds
 from otter_tuning.pocket.questions import AHEAD_DEG, SEEN_PX, STOP_M
 
 CONFIG = Path(sys.modules[Body.__module__].__file__ or "").with_name("config.yaml")
 # A simulator's camera has no noise: a robot that stands still does not have a stuck one.
 RUN = {"stuck_ms": 3_600_000}
-STRETCH, OFFSET = 1_000_000, 600_000  # beyond what pocket_accuracy.py renders of a stretch
+OFFSET = 600_000  # beyond what the other benchmarks render of a stretch of evaluation seeds
 PATIENCE_S = 60.0  # for the next line of an adapter
 MOVES = ("turn_left", "turn_right", "go_forward", "stop")
 Say = Callable[[str], None]
@@ -178,7 +178,8 @@ def config(memory: bool) -> Config:
 def measure(args: argparse.Namespace, say: Say) -> tuple[dict[str, object], list[Episode]]:
     """The flat row of figures, and the assistant's episodes."""
     began_s = time.monotonic()
-    rooms, memories = seeds(args.seed, args.episodes), seeds(args.seed, args.memory_episodes)
+    rooms = evaluation_seeds(args.seed, args.episodes, OFFSET)
+    memories = evaluation_seeds(args.seed, args.memory_episodes, OFFSET)
     # The baselines need no bus; they play meanwhile.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside:
         know, guess = (beside.submit(play, False, rooms, seed) for seed in (None, args.seed))
@@ -230,13 +231,6 @@ def mean(values: Sequence[float]) -> float:
 def _told(say: Say, name: str, episodes: list[Episode]) -> list[Episode]:
     say(f"{name:24} {share(episodes):6.1%} of {len(episodes)}")
     return episodes
-
-
-def seeds(stretch: int, episodes: int) -> range:
-    """Evaluation seeds that no other measurement uses: a stretch of a million each."""
-    evaluation = SEEDS["evaluation"]
-    start = stretch * STRETCH % (len(evaluation) - STRETCH) + OFFSET
-    return evaluation[start : start + episodes]
 
 
 # What is shown.

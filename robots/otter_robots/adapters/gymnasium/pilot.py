@@ -98,6 +98,8 @@ class Pilot:
         missing = set(skills.skills) ^ set(self.config.actions)
         if missing:
             raise UserError(f"skills and actions differ in {', '.join(sorted(missing))}; name both")
+        for name in set(self.config.detours) - set(skills.skills):
+            raise UserError(f"there is a detour for {name}, which is no declared skill")
         return Registry(skills, {name: partial(self._act, name) for name in skills.skills})
 
     def _act(self, skill: str, **arguments: object) -> None:
