@@ -19,6 +19,9 @@ from otter_runtime.errors import PromptError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+# A robot offers the same sentences again and again; compiling one takes about a millisecond.
+MOST_COMPILED = 256
+
 
 class Grammar:
     """A bundle's tokenizer, ready for expressions. Made once: it builds a trie of all tokens."""
@@ -28,6 +31,7 @@ class Grammar:
 
         self.stop = (manifest.decoding.stop_ids or [manifest.tokens.endofchunk])[0]
         self._vocab = manifest.dims.decoder.vocab
+        self._compiled: dict[str, Any] = {}
         self._tokenizer = LLTokenizer(
             tokenizer.to_str(), n_vocab=self._vocab, eos_token=self.stop, slices=[]
         )
@@ -37,17 +41,24 @@ class Grammar:
 
         Raises PromptError where it is too large to be compiled.
         """
-        from llguidance import LLMatcher
-
-        inner = LLMatcher(self._tokenizer, LLMatcher.grammar_from_regex(expression), log_level=0)
-        if inner.is_error():
-            raise PromptError(f"the skills make no grammar ({_line(inner.get_error())})")
-        return Matcher(inner, self._vocab, self.stop)
+        if expression not in self._compiled:
+            if len(self._compiled) >= MOST_COMPILED:
+                del self._compiled[next(iter(self._compiled))]
+            self._compiled[expression] = self._compile(expression)
+        return Matcher(self._compiled[expression].deep_copy(), self._vocab, self.stop)
 
     def text(self, ids: list[int]) -> str:
         """What the tokens spell; the stop token spells nothing, half a character \ufffd."""
         spelled = [token for token in ids if token != self.stop]
         return str(self._tokenizer.decode_bytes(spelled).decode(errors="replace"))
+
+    def _compile(self, expression: str) -> Any:
+        from llguidance import LLMatcher
+
+        inner = LLMatcher(self._tokenizer, LLMatcher.grammar_from_regex(expression), log_level=0)
+        if inner.is_error():
+            raise PromptError(f"the skills make no grammar ({_line(inner.get_error())})")
+        return inner
 
 
 class Matcher:

@@ -130,9 +130,11 @@ class OnnxEngine:
     def _bound(self, cache: OnnxCache, count: int, rows: int) -> Run:
         run = cache.runs.get(count)
         if run is None or len(run.logits) != rows:
-            # One for decoding and one for the last prefill; each holds its own K/V slice.
+            # Binding costs more than running a small decoder, and each holds its own K/V slice:
+            # the one for decoding stays, of the others the newest, two chunks' tokens in all.
             for old in [n for n in cache.runs if n not in (1, count)]:
-                del cache.runs[old]
+                if sum(cache.runs) + count > 2 * CHUNK:
+                    del cache.runs[old]
             run = cache.runs[count] = Run(self._decoder, self.manifest, cache, count, rows)
         return run
 
