@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
+from otter_robots.skill import Offer
 from otter_runtime.bundle import Bundle
 from otter_runtime.decoding import Decoder
+from otter_runtime.deliberation import Deliberation
 from otter_runtime.engine import Floats, Media
+from otter_runtime.grammar import Grammar
 from otter_runtime.labels import action
 from otter_runtime.onnx_engine import open_engine
 from otter_runtime.preprocess import Preprocessor
@@ -57,6 +61,25 @@ class Answerer:
         said = self._tokenizer.encode(answer, add_special_tokens=False).ids
         rest = [self._engine.step(cache, token, 1, [media]).copy() for token in said]
         return np.stack([first, *rest])
+
+    def deliberate(
+        self, question: str, episode: int, frames: Sequence[int], offer: Offer
+    ) -> Deliberation:
+        """What it chooses among skills when it sees these frames."""
+        media = self._look(episode, tuple(frames))
+        prompt = render(self._manifest, self._tokenizer, question)
+        engine, cache = self._engine, self._engine.new_cache()
+        voice = Deliberation(offer, self._grammar, self._manifest.skills.temperature, engine.rows)
+        voice.hear(engine.prefill(cache, prompt.ids, prompt.media_index, [media])[None])
+        while not voice.done:
+            kept, ids = voice.next()
+            cache.truncate(len(prompt.ids) + kept)
+            voice.hear(engine.logits(cache, ids, [1] * len(ids), [media]))
+        return voice
+
+    @cached_property
+    def _grammar(self) -> Grammar:
+        return Grammar(self._tokenizer, self._manifest)
 
     def _look(self, episode: int, frames: tuple[int, ...]) -> Media:
         key = (episode, frames)
