@@ -113,10 +113,14 @@ class Registry:
         actions: Mapping[str, Callable[..., Any]] | None = None,
         conditions: Mapping[str, Callable[[], bool]] | None = None,
         affordances: Mapping[str, Callable[[], float]] | None = None,
+        words: Mapping[str, str] | None = None,
     ) -> None:
-        """Raises UserError where names or parameters do not fit each other."""
+        """`words` stand in the sentences for `{name}`: what the robot is about just now.
+
+        Raises UserError where names or parameters do not fit each other.
+        """
         self.skills = skills
-        self.declarations = dict(skills.skills)
+        self.declarations = {name: _filled(one, words or {}) for name, one in skills.skills.items()}
         self.declared = self._declared()
         self.actions = dict(actions or {})
         self.conditions = dict(conditions or {})
@@ -125,7 +129,11 @@ class Registry:
 
     @classmethod
     def of(
-        cls, *things: Any, no_action: str = "Do nothing.", cant_see: str = "I can't see it."
+        cls,
+        *things: Any,
+        words: Mapping[str, str] | None = None,
+        no_action: str = "Do nothing.",
+        cant_see: str = "I can't see it.",
     ) -> Registry:
         """What is decorated in these objects or modules; or such functions themselves."""
         found = [function for thing in things for function in _decorated(thing)]
@@ -135,19 +143,18 @@ class Registry:
             actions={f.__name__: f for f in found if hasattr(f, _SKILL)},
             conditions={f.__name__: f for f in found if hasattr(f, _CONDITION)},
             affordances={name: f for f in found for name in getattr(f, _AFFORDANCE, ())},
+            words=words,
         )
 
     @classmethod
-    def parse(
-        cls, values: Mapping[str, Any], **functions: Mapping[str, Callable[..., Any]]
-    ) -> Registry:
-        """From a plain mapping such as JSON gives; `functions` as in the constructor."""
-        return cls(settings.convert(Skills, values, None), **functions)
+    def parse(cls, values: Mapping[str, Any], **more: Mapping[str, Any]) -> Registry:
+        """From a plain mapping such as JSON gives; `more` as in the constructor."""
+        return cls(settings.convert(Skills, values, None), **more)
 
     @classmethod
-    def read(cls, path: Path, **functions: Mapping[str, Callable[..., Any]]) -> Registry:
+    def read(cls, path: Path, **more: Mapping[str, Any]) -> Registry:
         """From a YAML (or JSON) file; needs PyYAML, the extra `yaml`."""
-        return cls(settings.read(Skills, path), **functions)
+        return cls(settings.read(Skills, path), **more)
 
     def offer(self, rank: bool = True) -> Offer:
         """What to send with a question: the skills with their affordances as they are now.
@@ -214,6 +221,13 @@ class Registry:
 def offered(skills: Registry | Offer | None) -> Offer | None:
     """What a question carries: a registry as it stands now, an offer as it is."""
     return skills.offer() if isinstance(skills, Registry) else skills
+
+
+def _filled(declaration: Declaration, words: Mapping[str, str]) -> Declaration:
+    texts = [declaration.say] if isinstance(declaration.say, str) else list(declaration.say)
+    for name, word in words.items():
+        texts = [text.replace(f"{{{name}}}", word) for text in texts]
+    return msgspec.structs.replace(declaration, say=tuple(texts))
 
 
 def _open(value: Range | tuple[str, ...]) -> Range | tuple[str, ...]:

@@ -75,6 +75,14 @@ def test_modules_and_functions_can_be_declared_too() -> None:
     assert list(Registry.of(halt).declarations) == list(Registry.of(module).declarations)
 
 
+def test_words_stand_for_what_the_robot_is_about_now() -> None:
+    declared = {"skills": {"left": {"say": ["Turn left: the {thing}.", "{thing}!"]}}}
+    registry = Registry.parse(declared, words={"thing": "red box"})
+    assert registry.offer().skills[0].texts == ("Turn left: the red box.", "red box!")
+    with pytest.raises(UserError, match="name each of them once"):
+        Registry.parse(declared)
+
+
 def test_a_file_says_the_same_as_decorators(tmp_path: Path) -> None:
     path = tmp_path / "skills.yaml"
     path.write_text(FILE)

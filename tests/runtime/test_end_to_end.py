@@ -21,12 +21,16 @@ import pytest
 from otter_robots import endpoints
 from otter_robots.client import Client
 from otter_robots.envelope import Envelope
+from otter_robots.guard import Guard, Refused
 from otter_robots.messages import Abstain, Answer, Fault, Health, Message, Status
+from otter_robots.skill import CANT_SEE, NO_ACTION
+from otter_robots.skills import Range, Registry, skill
 from otter_runtime.bundle import Bundle
 from otter_runtime.journal import Journal
 
 LIMIT_S = 30.0
 PLAN = "What should I do next?"
+TURNS = Range(low=5, high=90, step=5)
 
 
 class Run:
@@ -187,6 +191,49 @@ def test_a_question_is_answered_beside_the_instruction(start: Start, tmp_path: P
     too_long = run.client.ask("x" * 300, LIMIT_S)
     assert isinstance(too_long, Abstain)
     assert too_long.reason == "prompt"
+
+
+class Walker:
+    """A robot whose guard decides."""
+
+    def __init__(self) -> None:
+        self.did: list[tuple[str, float]] = []
+
+    @skill("Turn {side} by {degrees} degrees.", side=("left", "right"), degrees=TURNS)
+    def turn(self, side: str, degrees: float) -> None:
+        self.did.append((side, degrees))
+
+    @skill("Wait for me.")
+    def wait(self) -> None:
+        self.did.append(("wait", 0))
+
+
+def test_a_robot_asks_among_its_skills_and_its_guard_lets_the_choice_through(
+    start: Start, tmp_path: Path
+) -> None:
+    run = start("--source", str(noisy(tmp_path / "long.avi", 400)), "--instruction", PLAN)
+    run.answer()
+    walker = Walker()
+    registry = Registry.of(walker)
+    # The machine may be slow; that old answers are refused is the guard's own test.
+    guard = Guard(registry, silent_s=None)
+    envelope, reply = run.client.ask_sealed(PLAN, LIMIT_S, skills=registry)
+    assert isinstance(reply, Answer)
+    assert sum(choice.probability for choice in reply.choices) == pytest.approx(1)
+    assert {choice.skill for choice in reply.choices} == {"turn", "wait", NO_ACTION, CANT_SEE}
+    assert len(reply.choices) == 2 + 1 + 2  # a choice for each side, its number decoded
+    try:
+        step = guard.check(envelope, reply)
+    except Refused as why:
+        assert why.reason in ("late", "old")  # noqa: PT017
+    else:
+        guard.perform(step)
+        assert len(walker.did) == step.acts
+        assert step.text == reply.text
+    decoded = run.client.ask(PLAN, LIMIT_S, skills=registry.offer(rank=False))
+    assert isinstance(decoded, Answer)
+    assert registry.declared.parse(decoded.text) is not None
+    assert len(decoded.choices) == 1
 
 
 def test_a_killed_brain_is_a_fault_and_comes_back(start: Start, tmp_path: Path) -> None:

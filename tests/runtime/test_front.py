@@ -21,10 +21,12 @@ from otter_robots.messages import (
     Command,
     Fault,
     Health,
+    Instruct,
     Message,
     Question,
     Status,
 )
+from otter_robots.skill import CANT_SEE, NO_ACTION, Offer, Skill
 from otter_robots.topics import Topic
 from otter_runtime.brain import LocalBrain
 from otter_runtime.bundle import Manifest
@@ -201,6 +203,47 @@ def test_who_asked_a_question_cancels_it(
     front.run()
     assert answers(published) == []
     assert [m.question_id for m in published if isinstance(m, Abstain)] == ["q1"]
+
+
+OFFER = Offer(
+    skills=(
+        Skill(name="left", texts=("Turn left.",)),
+        Skill(name="stop", texts=("Stop.",), affordance=0.0),
+    )
+)
+
+
+def test_an_instruction_among_skills_is_answered_by_one_of_them(
+    make: Make, published: list[Message], video: Callable[..., Path]
+) -> None:
+    front = make(specs([str(video())], 1.0), RunConfig())
+    see_a_frame(front)
+    order(front, Instruct(text="What next?", interval_s=0.25, skills=OFFER))
+    while not answers(published):
+        front.turn()
+    answer = answers(published)[0]
+    assert {choice.skill for choice in answer.choices} == {"left", "stop", NO_ACTION, CANT_SEE}
+    assert answer.text == answer.choices[0].text != "Stop."
+    assert answer.confidence == pytest.approx(answer.choices[0].probability)
+    order(front, Instruct(text="And now?", interval_s=0.25))
+    while answers(published)[-1].instruction != "And now?":
+        front.turn()
+    assert answers(published)[-1].choices == ()
+
+
+def test_skills_that_cannot_be_told_apart_are_refused(
+    make: Make, video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = make(specs([str(video())], 1.0), RunConfig())
+    see_a_frame(front)
+    replies: list[Any] = []
+    monkeypatch.setattr(front.bus, "reply", lambda _, message, *parts: replies.append(message))
+    twice = Offer(skills=(Skill(name="a", texts=("Go.",)), Skill(name="b", texts=("Go.",))))
+    order(front, Question(id="q", text="What?", skills=twice))
+    order(front, Instruct(text="What?", interval_s=1.0, skills=twice))
+    assert [(reply.ok, reply.reason) for reply in replies] == [(False, "skills")] * 2
+    assert "two skills say 'Go.'" in replies[0].detail
+    assert not front.desk.busy
 
 
 def see_a_frame(front: Front) -> None:
