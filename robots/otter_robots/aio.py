@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -24,6 +24,7 @@ import zmq
 from otter_robots.connection import (
     ACK_TIMEOUT_S,
     ORDER_TTL_MS,
+    PIN_TIMEOUT_S,
     RECEIVE_HIGH_WATER,
     STAMPS,
     STOP_TTL_MS,
@@ -42,6 +43,8 @@ from otter_robots.messages import (
     Argument,
     Cancel,
     Command,
+    Exemplar,
+    Forget,
     Instruct,
     Message,
     Order,
@@ -252,7 +255,7 @@ class Client(Connection):
         Returns when the runtime has judged it. Raises UserError with its sentence where it refuses
         the frame or the frame is larger than the bus takes, NobodyListening.
         """
-        self._check_size(picture, blob)
+        self._check_size(blob)
         async with self._request(picture, Ack, blob):
             pass
 
@@ -290,6 +293,21 @@ class Client(Connection):
         """End a stop."""
         await self.command(RESUME)
 
+    async def pin(
+        self, exemplar: Exemplar, blobs: Sequence[bytes], timeout_s: float = PIN_TIMEOUT_S
+    ) -> None:
+        """Show the model how to answer, from now on: `blobs` are the files of `exemplar.images`.
+
+        Returns when the model has taken it. Raises Refused with its sentence where it does not,
+        NobodyListening, UserError for a picture larger than the bus takes.
+        """
+        self._check_size(*blobs)
+        await self._order(exemplar, timeout_s * 1000, *blobs, ack_s=timeout_s)
+
+    async def forget(self, exemplar_id: str = "", ttl_ms: float = ORDER_TTL_MS) -> None:
+        """Take an exemplar back, or all of them; raises NobodyListening or Refused."""
+        await self._order(Forget(id=exemplar_id), ttl_ms)
+
     async def cancel(self, question_id: str) -> None:
         """Drop a question that was not answered yet; raises NobodyListening."""
         async with self._request(Cancel(question_id=question_id), Ack):
@@ -304,10 +322,12 @@ class Client(Connection):
             items = snapshot_items(page.parts)
         return {envelope.topic: (envelope, message) for envelope, message in items}
 
-    async def _order(self, order: Order, ttl_ms: float) -> None:
+    async def _order(
+        self, order: Order, ttl_ms: float, *blobs: bytes, ack_s: float = ACK_TIMEOUT_S
+    ) -> None:
         for left in reversed(range(STAMPS)):
             try:
-                async with self._request(self._stamped(order, ttl_ms), Ack):
+                async with self._request(self._stamped(order, ttl_ms), Ack, *blobs, ack_s=ack_s):
                     return
             except Refused as refusal:
                 if not left or not refusal.outdated:
@@ -315,20 +335,24 @@ class Client(Connection):
 
     @contextlib.asynccontextmanager
     async def _request(
-        self, message: Message, first: type[Message], *blob: bytes
+        self,
+        message: Message,
+        first: type[Message],
+        *blobs: bytes,
+        ack_s: float = ACK_TIMEOUT_S,
     ) -> AsyncIterator[tuple[int, Reply]]:
         """Send and wait for the first reply; gives the request's seq and that reply.
 
         Further replies are kept as long as the context is open. Raises NobodyListening.
         """
-        deadline_s = time.monotonic() + ACK_TIMEOUT_S
-        parts, seq = [self._sealed(message), *blob], self._seq
+        deadline_s = time.monotonic() + ack_s
+        parts, seq = [self._sealed(message), *blobs], self._seq
         self._waiting[seq] = deque()
         try:
             sent = await self._until(lambda: self._send(parts), deadline_s)
             reply = await self._reply(seq, deadline_s, first) if sent else None
             if reply is None:
-                raise self._nobody()
+                raise self._nobody(ack_s)
             yield seq, reply
         finally:
             del self._waiting[seq]

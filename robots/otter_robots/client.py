@@ -10,7 +10,7 @@ stream are filled from the runtime's journal.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ import zmq
 from otter_robots.connection import (
     ACK_TIMEOUT_S,
     ORDER_TTL_MS,
+    PIN_TIMEOUT_S,
     STAMPS,
     STOP_TTL_MS,
     Connection,
@@ -37,6 +38,8 @@ from otter_robots.messages import (
     Argument,
     Cancel,
     Command,
+    Exemplar,
+    Forget,
     Instruct,
     Message,
     Order,
@@ -167,7 +170,7 @@ class Client(Connection):
         Returns when the runtime has judged it. Raises UserError with its sentence where it refuses
         the frame or the frame is larger than the bus takes, NobodyListening.
         """
-        self._check_size(picture, blob)
+        self._check_size(blob)
         self._request(picture, blob)
 
     def instruct(
@@ -202,6 +205,21 @@ class Client(Connection):
         """End a stop."""
         self.command(RESUME)
 
+    def pin(
+        self, exemplar: Exemplar, blobs: Sequence[bytes], timeout_s: float = PIN_TIMEOUT_S
+    ) -> None:
+        """Show the model how to answer, from now on: `blobs` are the files of `exemplar.images`.
+
+        Returns when the model has taken it. Raises Refused with its sentence where it does not,
+        NobodyListening, UserError for a picture larger than the bus takes.
+        """
+        self._check_size(*blobs)
+        self._order(exemplar, timeout_s * 1000, *blobs, ack_s=timeout_s)
+
+    def forget(self, exemplar_id: str = "", ttl_ms: float = ORDER_TTL_MS) -> None:
+        """Take an exemplar back, or all of them; raises NobodyListening or Refused."""
+        self._order(Forget(id=exemplar_id), ttl_ms)
+
     def cancel(self, question_id: str) -> None:
         """Drop a question that was not answered yet; raises NobodyListening."""
         self._request(Cancel(question_id=question_id))
@@ -219,18 +237,20 @@ class Client(Connection):
         items = snapshot_items(reply.parts)
         return {envelope.topic: (envelope, message) for envelope, message in items}
 
-    def _request(self, message: Message, *blob: bytes) -> int:
+    def _request(self, message: Message, *blobs: bytes, ack_s: float = ACK_TIMEOUT_S) -> int:
         """Send, wait for the acknowledgement, and give the request's seq."""
-        deadline_s = time.monotonic() + ACK_TIMEOUT_S
-        seq = self._send(message, deadline_s, *blob)
+        deadline_s = time.monotonic() + ack_s
+        seq = self._send(message, deadline_s, *blobs)
         if self._reply(seq, deadline_s, Ack) is None:
-            raise self._nobody()
+            raise self._nobody(ack_s)
         return seq
 
-    def _order(self, order: Order, ttl_ms: float) -> None:
+    def _order(
+        self, order: Order, ttl_ms: float, *blobs: bytes, ack_s: float = ACK_TIMEOUT_S
+    ) -> None:
         for left in reversed(range(STAMPS)):
             try:
-                self._request(self._stamped(order, ttl_ms))
+                self._request(self._stamped(order, ttl_ms), *blobs, ack_s=ack_s)
                 return
             except Refused as refusal:
                 if not left or not refusal.outdated:

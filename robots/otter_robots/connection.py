@@ -21,7 +21,7 @@ from otter_robots import endpoints, keys
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
 from otter_robots.errors import KeyRefused, NobodyListening, Refused, UserError, WireError
 from otter_robots.listener import Listener, Since
-from otter_robots.messages import Ack, Message, Order, Picture, Question
+from otter_robots.messages import Ack, Message, Order, Question
 from otter_robots.recovery import Place
 from otter_robots.skill import Offer
 from otter_robots.skills import Registry, offered
@@ -33,6 +33,8 @@ ACK_TIMEOUT_S = 2.0
 RECEIVE_HIGH_WATER = 1000
 # As long as its sender waits for the Ack: what it was told had failed is not carried out later.
 ORDER_TTL_MS = ACK_TIMEOUT_S * 1000
+# The model encodes an exemplar's pictures before it is acknowledged.
+PIN_TIMEOUT_S = 30.0
 # A stop is better late than never.
 STOP_TTL_MS = 60_000.0
 # The first teaches the runtime's clock; another client of the same name may come between.
@@ -125,10 +127,10 @@ class Connection:
         if not self._welcome:
             raise KeyRefused(self.requests, self.name)
 
-    def _nobody(self) -> NobodyListening:
+    def _nobody(self, waited_s: float = ACK_TIMEOUT_S) -> NobodyListening:
         """Why no acknowledgement came; raises KeyRefused where that is why."""
         self._check_welcome()
-        return NobodyListening(self.requests, ACK_TIMEOUT_S)
+        return NobodyListening(self.requests, waited_s)
 
     # The stream.
 
@@ -235,10 +237,11 @@ class Connection:
             raise UserError(f"the runtime would refuse this request: {error}") from error
         return data
 
-    def _check_size(self, picture: Picture, blob: bytes) -> None:
-        if len(blob) > MAX_MESSAGE_BYTES:
+    def _check_size(self, *blobs: bytes) -> None:
+        size = max(map(len, blobs), default=0)
+        if size > MAX_MESSAGE_BYTES:
             raise UserError(
-                f"frame {picture.number} is {len(blob)} bytes, the bus takes {MAX_MESSAGE_BYTES}; "
+                f"the picture is {size} bytes, the bus takes {MAX_MESSAGE_BYTES}; "
                 "push a JPEG or a smaller picture"
             )
 

@@ -5,7 +5,7 @@ says where it is published. Fields are only ever added, with a default, so that 
 a new runtime and the reverse; unknown fields are ignored.
 
 Suffixes are units. `*_mono_ns` is the publisher's monotonic clock (orders and ages), `*_wall_ns`
-nanoseconds since 1970 (for people). Exemplar gets its struct with the part that uses it.
+nanoseconds since 1970 (for people).
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ Arguments = Annotated[dict[Id, Argument], Meta(max_length=16)]
 
 # The commands that every robot and the runtime know.
 STOP, RESUME = "stop", "resume"
+
+# Exemplars stand in front of every question: each costs prompt, and each picture an encoding.
+MOST_EXEMPLARS, MOST_IMAGES = 4, 8
 
 # A page of history: a few milliseconds' work for the runtime.
 PAGE_MESSAGES = 256
@@ -239,6 +242,36 @@ class Command(Order, frozen=True, kw_only=True):
     journalled: bool = False
 
 
+class Image(Struct, frozen=True, kw_only=True):
+    """A picture file of `width` x `height` that travels beside its message."""
+
+    width: Annotated[int, Meta(ge=1, le=7680)]
+    height: Annotated[int, Meta(ge=1, le=4320)]
+    encoding: Literal["jpeg", "png"] = "jpeg"
+
+
+class Exemplar(Order, frozen=True, kw_only=True):
+    """Shows the model how to answer: an instruction about some pictures, and the answer wanted.
+
+    It stands in front of every question and instruction from now on, until it is forgotten or the
+    runtime ends; one with the same `id` takes its place. The pictures, oldest first, are further
+    parts of the request, one each; they are seen as a window is. The acknowledgement comes when
+    the model has taken it, and `ok` false says why it did not: too many exemplars, a prompt that
+    would leave no room for a question, a damaged picture.
+    """
+
+    id: Id
+    instruction: UserText
+    answer: UserText
+    images: Annotated[tuple[Image, ...], Meta(min_length=1, max_length=MOST_IMAGES)]
+
+
+class Forget(Order, frozen=True, kw_only=True):
+    """Takes back the Exemplar with this `id`, or all of them where it is empty."""
+
+    id: Name = ""
+
+
 class Cancel(Message, frozen=True, kw_only=True):
     """Drops a question that was not answered yet."""
 
@@ -302,7 +335,7 @@ class Lost(Message, frozen=True, kw_only=True):
     count: Count
 
 
-Request = Question | Picture | Instruct | Command | Cancel | History | Snapshot
+Request = Exemplar | Forget | Question | Picture | Instruct | Command | Cancel | History | Snapshot
 MESSAGES: tuple[type[Message], ...] = (
     Answer,
     AnswerDelta,
@@ -314,6 +347,8 @@ MESSAGES: tuple[type[Message], ...] = (
     Picture,
     Instruct,
     Command,
+    Exemplar,
+    Forget,
     Cancel,
     History,
     Snapshot,

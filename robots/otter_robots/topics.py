@@ -19,7 +19,9 @@ from otter_robots.messages import (
     AnswerDelta,
     Cancel,
     Command,
+    Exemplar,
     Fault,
+    Forget,
     Health,
     History,
     Instruct,
@@ -71,6 +73,8 @@ REQUESTS: dict[type[Message], Allow] = {
     Picture: "command",
     Instruct: "command",
     Command: "command",
+    Exemplar: "command",
+    Forget: "command",
     History: "observe",
     Snapshot: "observe",
 }

@@ -23,7 +23,19 @@ from otter_runtime.errors import MissingExtra, OtterError, UserError
 from otter_runtime.frame import Frame
 from otter_runtime.loop import StepLoop
 from otter_runtime.slots import Slots
-from otter_runtime.wire import Alive, Ask, Channel, Drop, Event, Failed, Order, Ready, Show
+from otter_runtime.wire import (
+    Alive,
+    Ask,
+    Channel,
+    Drop,
+    Event,
+    Failed,
+    Order,
+    Pin,
+    Ready,
+    Show,
+    Unpin,
+)
 
 ALIVE_S = 1.0  # between heartbeats
 POLL_S = 0.02  # how soon a deadline is noticed while nothing else happens
@@ -52,6 +64,9 @@ class Brain(Protocol):
 
     def drop(self, ask_id: str) -> None:
         """Forget an ask."""
+
+    def pin(self, order: Pin | Unpin) -> None:
+        """Put an exemplar in front of every prompt, or take it away."""
 
     def events(self) -> list[Event]:
         """What happened since the last call; never waits."""
@@ -88,6 +103,10 @@ class LocalBrain:
     def drop(self, ask_id: str) -> None:
         """Forget an ask."""
         self.loop.drop(ask_id)
+
+    def pin(self, order: Pin | Unpin) -> None:
+        """Pin or unpin an exemplar."""
+        self.loop.pin(order)
 
     def events(self) -> list[Event]:
         """Do one step; what came of it."""
@@ -167,6 +186,8 @@ def _take(loop: StepLoop, order: Order, slots: Slots) -> None:
         loop.ask(order)
     elif isinstance(order, Drop):
         loop.drop(order.id)
+    else:
+        loop.pin(order)
 
 
 def main() -> int:

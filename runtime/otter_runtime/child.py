@@ -26,9 +26,11 @@ from otter_runtime.wire import (
     Event,
     Hung,
     Order,
+    Pin,
     Ready,
     Show,
     Shown,
+    Unpin,
 )
 
 BACK_OFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
@@ -73,6 +75,10 @@ class ChildBrain:
     def drop(self, ask_id: str) -> None:
         """Forget an ask."""
         self._send(Drop(ask_id))
+
+    def pin(self, order: Pin | Unpin) -> None:
+        """Pin or unpin an exemplar."""
+        self._send(order)
 
     def events(self) -> list[Event]:
         """What the brain said; Died where it is gone; starts a new one when it is time."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from otter_robots.envelope import Envelope
-from otter_robots.messages import Ack, Fault, Message, Picture, Status
+from otter_robots.messages import Ack, Exemplar, Fault, Forget, Message, Picture, Status
 from otter_robots.topics import ANSWER, FAULT, HEALTH, STATUS, Topic
 from otter_runtime.brain import Brain
 from otter_runtime.bus import Bus, Request
@@ -20,10 +20,11 @@ from otter_runtime.desk import Desk, Why
 from otter_runtime.errors import DamagedPicture, EngineError, OtterError, UserError
 from otter_runtime.eye import Eye
 from otter_runtime.frame import Frame
+from otter_runtime.pins import Pins
 from otter_runtime.pushed import Pushed
 from otter_runtime.standing import Standing
 from otter_runtime.vitals import Vitals
-from otter_runtime.wire import Declined, Died, Event, Failed, Piece, Ready, Said, Shown
+from otter_runtime.wire import Declined, Died, Event, Failed, Piece, Pinned, Ready, Said, Shown
 
 TURN_MS = 50  # how long a turn waits for something to happen
 BEAT_NS = 1_000_000_000
@@ -55,6 +56,7 @@ class Front:
         self.standing.paused = bus.stopped()
         self.vitals = Vitals()
         self.desk = Desk(config, bus, brain, standing, self.vitals, self._publish)
+        self.pins = Pins(bus, brain, lambda fault: self._publish(FAULT, fault))
         self.ready: Ready | None = None  # None while there is no brain that could answer
         self._say = say
         bus.outbox.tell = self._tell
@@ -137,6 +139,8 @@ class Front:
             if isinstance(request.message, Picture):
                 self.bus.reply(request, self._let_in(request, newest=request is pictures[-1]))
                 self._look()
+            elif isinstance(request.message, (Exemplar, Forget)):
+                self.pins.take(request, self.ready is not None)
             else:
                 self.desk.take(request, *self._stand(request))
 
@@ -148,7 +152,7 @@ class Front:
             self.vitals.frames_dropped += 1
             return Ack(detail="a newer frame took its place")
         try:
-            self.pushed.push(request.peer, request.message, request.blob)
+            self.pushed.push(request.peer, request.message, request.blobs[0])
         except DamagedPicture as error:
             return Ack(ok=False, detail=str(error))
         return Ack()
@@ -233,6 +237,8 @@ class Front:
             self.desk.piece(event)
         elif isinstance(event, Declined):
             self.desk.declined(event)
+        elif isinstance(event, Pinned):
+            self.pins.judged(event)
         elif isinstance(event, Ready):
             self._came_up(event)
         elif isinstance(event, Failed):
@@ -253,6 +259,7 @@ class Front:
         if self._down:
             self._publish(FAULT, Fault(code="brain", detail="a new brain runs", cleared=True))
         self.ready, self._down = ready, False
+        self.pins.again()
 
     def _failed(self, failed: Failed) -> None:
         if failed.user and self.ready is None and not self.eye.opened:
@@ -270,6 +277,7 @@ class Front:
         self.ready, self._down = None, True
         self._showing = 0
         self._publish(FAULT, Fault(code="brain", detail=died.detail))
+        self.pins.give_up()
         self.desk.abstain_all("brain-down", "the brain ended while it worked on this; ask again")
 
     # What goes out.

@@ -5,6 +5,7 @@ It knows its own state; the step loop decides when it moves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from otter_runtime.prefix import Shelf, Token
@@ -17,9 +18,12 @@ from otter_runtime.wire import Ask
 class Work:
     """What is made for an ask once its prompt is known: a cache with the prefix it could reuse."""
 
-    def __init__(self, prompt: Prompt, medium: Medium, shelf: Shelf, voice: Voice) -> None:
+    def __init__(self, prompt: Prompt, media: Sequence[Medium], shelf: Shelf, voice: Voice) -> None:
+        """`media` are those of the prompt in order, the live one last."""
         self.prompt = prompt
-        self.medium = medium
+        self.medium = media[-1]
+        self.media = [medium.media for medium in media]
+        self._digests = [b"", *(medium.digest for medium in media)]
         self.voice = voice
         self.tokens: list[Token] = [
             (token, self.digest(seen))
@@ -36,7 +40,7 @@ class Work:
 
     def digest(self, seen: int) -> bytes:
         """Content hash of the medium that a token sees; empty where it sees none."""
-        return self.medium.digest if seen else b""
+        return self._digests[seen]
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from otter_runtime.bundle import Manifest
@@ -20,21 +20,23 @@ from otter_runtime.decoding import Decoder
 from otter_runtime.deliberation import Deliberation
 from otter_runtime.engine import Engine, Floats
 from otter_runtime.errors import EngineError, PromptError, PromptTooLong
+from otter_runtime.exemplars import Exemplars
 from otter_runtime.frame import Frame
 from otter_runtime.grammar import Grammar
 from otter_runtime.job import Job, Work
 from otter_runtime.prefix import Shelf
 from otter_runtime.preprocess import Preprocessor
-from otter_runtime.prompt import Prompt, render
+from otter_runtime.prompt import Prompt, Turn, render
 from otter_runtime.voice import Speech, Voice
 from otter_runtime.window import Look, Medium, Window, content_hash
-from otter_runtime.wire import Ask, Declined, Event, Piece, Said, Shown
+from otter_runtime.wire import Ask, Declined, Event, Piece, Pin, Pinned, Said, Shown, Unpin
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CHUNK = 64  # tokens per step: what a question may have to wait for
 MAX_ASKS = 64
+QUESTION_ROOM = 64  # tokens that exemplars must leave to a question
 
 
 @dataclass
@@ -64,12 +66,14 @@ class StepLoop:
         window_frames: int | None = None,
     ) -> None:
         told_apart = manifest.window.frames if manifest.dims.resampler.max_frames else 1
-        self.window = Window(window_frames or manifest.window.frames, told_apart)
+        new_window = partial(Window, window_frames or manifest.window.frames, told_apart)
+        self.window = new_window()
         self.counters = Counters()
         self._engine, self._manifest, self._tokenizer = engine, manifest, tokenizer
         self._clock = clock
         self._preprocess = Preprocessor(manifest.preprocess)
         self._shelf = Shelf(engine.new_cache)
+        self._exemplars = Exemplars(engine, self._preprocess, new_window, self._check_room)
         self._jobs: list[Job] = []
         self._running: Job | None = None
         self._waiting: deque[tuple[Frame, int]] = deque()
@@ -100,10 +104,18 @@ class StepLoop:
         for job in [job for job in self._jobs if job.ask.id == ask_id]:
             self._decline(job, "cancelled", "it was cancelled")
 
+    def pin(self, order: Pin | Unpin) -> None:
+        """Put an exemplar in front of every prompt, or take it away; `Pinned` follows a Pin."""
+        if isinstance(order, Pin):
+            self._exemplars.pin(order)
+        else:
+            forgotten = self._exemplars.unpin(order.id)
+            self._events += [Pinned(pin_id, "it was forgotten") for pin_id in forgotten]
+
     @property
     def idle(self) -> bool:
         """Whether `step` would do nothing until something new comes."""
-        return not (self._waiting or self._events or self._startable())
+        return not (self._waiting or self._events or self._startable() or self._exemplars.waiting)
 
     @property
     def waiting(self) -> bool:
@@ -113,7 +125,9 @@ class StepLoop:
     def step(self) -> list[Event]:
         """Do the one step that matters most now; what there is to tell since the last call."""
         job = self._startable()
-        if self._waiting and (job is None or not self._goes_ahead(job)):
+        if self._exemplars.waiting and (job is None or job.ask.standing):
+            self._pin()
+        elif self._waiting and (job is None or not self._goes_ahead(job)):
             self._encode(*self._waiting.popleft())
         elif job is not None:
             self._advance(job)
@@ -179,15 +193,29 @@ class StepLoop:
         return self._decode(job, work)
 
     def _open(self, job: Job, medium: Medium) -> Work:
-        prompt = render(self._manifest, self._tokenizer, job.ask.text)
-        prompt.require(1)
-        limit = self._manifest.dims.decoder.max_positions
-        longest = len(prompt.ids) + self._manifest.decoding.max_new_tokens
-        if longest > limit:
-            raise PromptTooLong(longest, limit)
-        job.work = Work(prompt, medium, self._shelf, self._voice(job.ask, prompt))
+        media = [*self._exemplars.media, medium]
+        prompt = self._prompt(job.ask.text, self._exemplars.turns)
+        prompt.require(len(media))
+        job.work = Work(prompt, media, self._shelf, self._voice(job.ask, prompt))
         self.counters.reused += len(job.work.held.tokens)
         return job.work
+
+    def _prompt(self, text: str, exemplars: list[Turn], room: int = 0) -> Prompt:
+        """The prompt for `text`; raises PromptTooLong without positions for answer and `room`."""
+        prompt = render(self._manifest, self._tokenizer, text, examples=exemplars)
+        limit = self._manifest.dims.decoder.max_positions
+        longest = len(prompt.ids) + self._manifest.decoding.max_new_tokens + room
+        if longest > limit:
+            raise PromptTooLong(longest, limit)
+        return prompt
+
+    def _check_room(self, exemplars: list[Turn]) -> None:
+        self._prompt("", exemplars, QUESTION_ROOM)
+
+    def _pin(self) -> None:
+        stage, units, pinned = self._exemplars.step()
+        self._clock.spend(stage, units)
+        self._events += [pinned] if pinned else []
 
     def _voice(self, ask: Ask, prompt: Prompt) -> Voice:
         if ask.skills is None:
@@ -206,7 +234,7 @@ class StepLoop:
         begin = len(work.held.tokens)
         seen = work.prompt.media_index[begin : begin + len(chunk)]
         ids = [token for token, _ in chunk]
-        logits = self._engine.prefill(work.held.cache, ids, seen, [work.medium.media])
+        logits = self._engine.prefill(work.held.cache, ids, seen, work.media)
         work.held.tokens.extend(chunk)
         self.counters.prefilled += len(chunk)
         if not work.left:
@@ -223,7 +251,7 @@ class StepLoop:
 
     def _put(self, work: Work, ids: list[int]) -> Floats:
         """Put tokens behind the others; the logits after each of them."""
-        cache, seen, media = work.held.cache, work.prompt.media_index[-1], [work.medium.media]
+        cache, seen, media = work.held.cache, work.prompt.media_index[-1], work.media
         if len(ids) == 1:
             rows = self._engine.step(cache, ids[0], seen, media)[None]
         else:

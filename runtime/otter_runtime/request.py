@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from otter_robots.envelope import Envelope, unpack
 from otter_robots.errors import WireError
-from otter_robots.messages import Message, Picture
+from otter_robots.messages import Exemplar, Message, Picture
 from otter_robots.topics import REQUESTS
 
 
 @dataclass(frozen=True)
 class Request:
-    """A well-formed request and the peer that a reply goes to; `blob` is a Picture's file.
+    """A well-formed request and the peer that a reply goes to; `blobs` are its picture files.
 
     `key` is the public key of the connection, empty where it needs none: this user, this machine.
     """
@@ -23,17 +23,24 @@ class Request:
     peer: bytes
     envelope: Envelope
     message: Message
-    blob: bytes = b""
+    blobs: tuple[bytes, ...] = ()
     key: str = ""
 
 
 def read(parts: list[bytes], key: str = "") -> Request:
     """A ROUTER's parts as a request; raises WireError for whatever is none."""
-    if len(parts) not in (2, 3):
+    if len(parts) < 2:
         raise WireError(f"{len(parts)} parts, a request has a peer and an envelope")
     envelope, message = unpack(parts[1])
-    if isinstance(message, Picture) != (len(parts) == 3):
-        raise WireError(f"{envelope.schema} in {len(parts)} parts; a picture has a blob, alone")
+    if len(parts) - 2 != _pictures(message):
+        raise WireError(f"{envelope.schema} with {len(parts) - 2} blobs, not {_pictures(message)}")
     if type(message) not in REQUESTS or envelope.origin != "live":
         raise WireError(f"{envelope.schema} from {envelope.origin} is no request")
-    return Request(parts[0], envelope, message, b"".join(parts[2:]), key)
+    return Request(parts[0], envelope, message, tuple(parts[2:]), key)
+
+
+def _pictures(message: Message) -> int:
+    """How many files travel with it."""
+    if isinstance(message, Exemplar):
+        return len(message.images)
+    return int(isinstance(message, Picture))

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from otter_robots.messages import Image
 from otter_robots.skill import Choice, Offer
 from otter_runtime.errors import OtterError
 from otter_runtime.frame import Stamp
@@ -41,6 +42,22 @@ class Ask(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     frames: int = 1  # wait until the window has so many,
     frame_id: int = 0  # and ends with this frame or a later one
     skills: Offer | None = None
+
+
+class Pin(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Put this in front of every prompt: a question about the pictures in `files`, its answer."""
+
+    id: str
+    question: str
+    answer: str
+    images: tuple[Image, ...]
+    files: tuple[bytes, ...]
+
+
+class Unpin(msgspec.Struct, frozen=True, tag=True):
+    """Forget a Pin, or all of them where `id` is empty."""
+
+    id: str
 
 
 class Drop(msgspec.Struct, frozen=True, tag=True):
@@ -103,6 +120,13 @@ class Declined(msgspec.Struct, frozen=True, tag=True):
     detail: str
 
 
+class Pinned(msgspec.Struct, frozen=True, tag=True):
+    """A Pin stands, or why it does not."""
+
+    id: str
+    refusal: str = ""
+
+
 class Alive(msgspec.Struct, frozen=True, tag=True):
     """The brain's heartbeat: it is between two steps, working or waiting."""
 
@@ -113,8 +137,8 @@ class Died(msgspec.Struct, frozen=True, tag=True):
     detail: str
 
 
-Order = Show | Ask | Drop
-Event = Ready | Failed | Shown | Piece | Said | Declined | Alive | Died
+Order = Show | Ask | Drop | Pin | Unpin
+Event = Ready | Failed | Shown | Piece | Said | Declined | Pinned | Alive | Died
 
 
 class Hung(OtterError):

@@ -66,7 +66,17 @@ def same(printed: dict[str, Any], expected: dict[str, Any], full: bool) -> bool:
     both = printed.keys() & (expected.keys() - {"body"})
     if full and printed.keys() != expected.keys():
         return False
-    return all(as_text(printed[name]) == as_text(expected[name]) for name in both)
+    return all(alike(printed[name], expected[name], full) for name in both)
+
+
+def alike(printed: Any, expected: Any, full: bool) -> bool:
+    if isinstance(printed, dict) and isinstance(expected, dict):
+        return same(printed, expected, full)
+    if isinstance(printed, list) and isinstance(expected, list):
+        return len(printed) == len(expected) and all(
+            alike(one, other, full) for one, other in zip(printed, expected, strict=True)
+        )
+    return as_text(printed) == as_text(expected)
 
 
 def as_text(value: Any) -> str:

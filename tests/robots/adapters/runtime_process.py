@@ -70,7 +70,10 @@ def main() -> None:
         while True:
             for request in bus.poll(50):
                 asked = request.message
-                told = {"event": "asked", "size": len(request.blob)} | msgspec.to_builtins(asked)
+                told = {
+                    "event": "asked",
+                    "size": sum(map(len, request.blobs)),
+                } | msgspec.to_builtins(asked)
                 print(json.dumps(told), flush=True)
                 bus.reply(request, Ack())
                 if isinstance(asked, Question):
