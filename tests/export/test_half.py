@@ -27,7 +27,7 @@ from otter_export.sample import random_samples
 from otter_model.checkpoint import Checkpoint
 from otter_model.tiny import tiny_checkpoint
 from otter_runtime.bundle import Bundle
-from otter_runtime.golden import cosine
+from otter_runtime.golden import cosine, load_golden
 
 TinyBundle = Callable[..., Path]
 SAMPLES = random_samples(tiny_checkpoint("mpt").config, 2, frames=1, length=16)
@@ -118,6 +118,36 @@ def test_types_are_strong_and_sums_are_single(tiny_bundle: TinyBundle, family: s
                 assert len(kinds) <= 1, node.name
         for value in [*model.graph.input, *model.graph.output]:
             assert value.type.tensor_type.elem_type != TensorProto.FLOAT16
+
+
+@pytest.mark.parametrize("family", ["mpt", "mpt1b", "llama"])
+def test_a_bundle_computed_in_half_is_near_fp32(tiny_bundle: TinyBundle, family: str) -> None:
+    bundle = Bundle.load(tiny_bundle(family, "fp16"))
+    golden, d = load_golden(bundle), bundle.manifest.dims.decoder
+
+    def run(name: str, output: str, **feed: Any) -> Floats:
+        with np.errstate(all="ignore"):
+            evaluator = ReferenceEvaluator(onnx.load(str(bundle.path / f"{name}.onnx")))
+            (result,) = list(evaluator.run([output], feed))
+        return np.asarray(result, np.float32)
+
+    features, ids = golden.features[0], golden.prompts[0]
+    assert cosine(run("vision", "features", pixels=golden.pixels[0]), features) > 0.99999
+    assert cosine(run("resampler", "media_k", features=features), golden.media_k[0]) > 0.99999
+    empty = np.zeros((d.heads, 1, d.head_dim), np.float32)
+    logits = run(
+        "decoder",
+        "logits",
+        input_ids=np.array(ids),
+        positions=np.arange(len(ids)),
+        media_index=np.array(golden.media_index[0]),
+        logit_positions=np.array([len(ids) - 1]),
+        media_k=golden.media_k[0],
+        media_v=golden.media_v[0],
+        past_len=np.zeros(1, np.int64),
+        **{f"past_{kind}.{i}": empty for i in range(d.layers) for kind in "kv"},
+    )
+    assert cosine(logits[0], golden.logits[0]) > 0.9999
 
 
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16}
