@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +61,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind", required=True, metavar="KIND", help="conversation, detail or reasoning"
     )
     llava.add_argument("-o", "--out", type=Path, required=True, help="LA_instructions.json")
+    context = acts.add_parser("context", help="the nearest pairs as contexts: I2I, T2T")
+    context.add_argument("vectors", type=Path, help=".npz: `ids` of pairs, `vectors` of an encoder")
+    context.add_argument("--nearest", type=int, default=10, metavar="N", help="default 10")
+    context.add_argument("-o", "--out", type=Path, required=True, help="X_train.json")
+    stats = acts.add_parser("stats", help="counts, lengths, verbs and nouns")
+    stats.add_argument("instructions", type=Path, nargs="+", help="X_instructions.json")
+    stats.add_argument("--report", type=Path, metavar="FILE", help="write a page with plots")
+    stats.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; exit code 1 where `check` found faults."""
-    acts = {"pack": _pack, "convert": _convert, "llava": _llava}
+    acts = {
+        "pack": _pack,
+        "convert": _convert,
+        "llava": _llava,
+        "context": _context,
+        "stats": _stats,
+    }
     return acts.get(args.act, _check)(args)
 
 
@@ -210,3 +225,44 @@ def _one_of(name: str, names: Collection[str], what: str) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}" if near else f"there are {', '.join(names)}"
     raise UserError(f"there is no {what} {name!r}; {hint}")
+
+
+def _context(args: argparse.Namespace) -> int:
+    from otter_tuning.mimicit.context import contexts, read_vectors
+    from otter_tuning.mimicit.instructions import write_contexts
+
+    names, vectors = read_vectors(args.vectors)
+    write_contexts(args.out, contexts(names, vectors, args.nearest))
+    print(
+        f"{len(names)} pairs with their {min(args.nearest, len(names) - 1)} nearest into {args.out}"
+    )
+    return 0
+
+
+def _stats(args: argparse.Namespace) -> int:
+    from itertools import chain
+
+    from otter_tuning.mimicit.instructions import Instructions
+    from otter_tuning.mimicit.statistics import statistics
+
+    told = statistics(chain.from_iterable(map(Instructions.read, args.instructions)))
+    if args.report is not None:
+        from otter_tuning.mimicit.statistics_report import write_statistics
+
+        name = ", ".join(path.name for path in args.instructions)
+        write_statistics(args.report, name, told)
+    shown = {
+        "pairs": told.pairs,
+        "images": told.images,
+        "sets": dict(told.sets),
+        "languages": dict(told.languages),
+        "mean_instruction_words": _mean(told.instruction_words),
+        "mean_answer_words": _mean(told.answer_words),
+        "verbs": {verb: nouns.total() for verb, nouns in told.verbs.items()},
+    }
+    print(json.dumps(shown) if args.json else "\n".join(f"{k:24} {v}" for k, v in shown.items()))
+    return 0
+
+
+def _mean(counts: Counter[int]) -> float:
+    return round(sum(value * count for value, count in counts.items()) / max(counts.total(), 1), 2)
