@@ -77,7 +77,7 @@ def test_contexts_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(UserError, match=r"1 ids and vectors of shape \(3, 2\)"):
         read_vectors(tmp_path / "v.npz")
     (tmp_path / "v.npz").write_bytes(b"no")
-    with pytest.raises(UserError, match="should be an .npz"):
+    with pytest.raises(UserError, match=r"should be an \.npz"):
         read_vectors(tmp_path / "v.npz")
 
 

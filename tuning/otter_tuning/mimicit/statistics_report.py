@@ -64,7 +64,7 @@ def _media(told: Statistics) -> str:
 def _verbs(verbs: list[tuple[str, Counter[str]]]) -> str:
     figure = Figure(figsize=(8, 0.6 + 0.24 * max(len(verbs), 4)), layout="constrained")
     axes = figure.add_subplot()
-    for row, (verb, nouns) in enumerate(verbs):
+    for row, (_, nouns) in enumerate(verbs):
         left = 0
         common = nouns.most_common(NOUNS)
         for place, (noun, count) in enumerate(
