@@ -123,7 +123,7 @@ def assist(
         folder = Path(name)
         run, robot = folder / "run.json", folder / "robot.json"  # JSON is YAML
         run.write_bytes(msgspec.json.encode(RUN | {"window": {"frames": frames}}))
-        robot.write_bytes(msgspec.json.encode(config(memory)))
+        robot.write_bytes(msgspec.json.encode(config(memory, args.offer)))
         words = ["--source", "bus", "--config", str(run)]
         if args.bundle:
             words += ["--bundle", str(args.bundle)]
@@ -167,9 +167,9 @@ def _wait_for(path: Path) -> None:
         time.sleep(0.05)
 
 
-def config(memory: bool) -> Config:
+def config(memory: bool, offer: bool = False) -> Config:
     """The example's configuration, with the memory episodes or without."""
-    return settings.read(Config, CONFIG, {"kwargs": {"memory": memory}})
+    return settings.read(Config, CONFIG, {"kwargs": {"memory": memory}, "offer": offer})
 
 
 # What is measured.
@@ -243,6 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="which stretch of evaluation seeds")
     parser.add_argument("--bundle", type=Path, help="default: the packaged pocket model")
     parser.add_argument("--threads", type=int, help="of the engines")
+    parser.add_argument("--offer", action="store_true", help="answers bound to the skills' grammar")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="save an episode (PNG)")
     parser.add_argument("--json", action="store_true", help="only the JSON line")
     args = parser.parse_args(argv)

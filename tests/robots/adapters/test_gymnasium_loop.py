@@ -142,6 +142,18 @@ def test_an_answer_that_is_no_skill_moves_nothing(run: Path) -> None:
     assert env.done == [6] * 6  # held
 
 
+def test_with_an_offer_nothing_but_a_skill_is_answered(run: Path) -> None:
+    env = Static()
+    skills = {"skills": {"go": {"say": "Please go."}, "wait": {"say": "Please wait."}}}
+    with connected(run) as bus:
+        actions = {"go": [2], "wait": [3]}
+        pilot, events = fly(bus, env, skills=skills, actions=actions, detours={}, offer=True)
+        tally = pilot.episode(SEED)
+    assert (tally.answers, tally.refused) == (6, 0)
+    says = {"go": 2, "wait": 3, "no_action": 6, "cant_see": 6}
+    assert env.done == [says[step["skill"]] for step in events[:-1]]
+
+
 def test_a_robot_that_sees_nothing_holds(run: Path) -> None:
     env = Static(dark=True)
     with connected(run) as bus:
@@ -190,6 +202,8 @@ def test_what_does_not_fit_together_is_one_sentence(run: Path) -> None:
             fly(bus, Static(), actions={"stop": [1]})
         with pytest.raises(UserError, match="a detour for dance, which is no declared skill"):
             fly(bus, Static(), detours={"dance": {"plans": [[1]]}})
+        with pytest.raises(UserError, match="cannot stand still; set `hold`"):
+            fly(bus, Static(), hold=None)
         pilot, _ = fly(bus, Static(), question="Go to the {door}.")
         with pytest.raises(UserError, match=r"reset` does not tell \('door'\); it tells target"):
             pilot.episode(SEED)

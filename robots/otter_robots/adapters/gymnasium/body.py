@@ -83,7 +83,7 @@ class Body:
         self._tried[skill] = tried + met
 
     def hold(self) -> Iterator[Sight]:
-        """The frames of standing still; none where the configuration has no such action."""
+        """The frames of standing still."""
         yield from self.follow(self.config.hold or ())
 
     def follow(self, plan: Sequence[Action]) -> Iterator[Sight]:

@@ -35,9 +35,10 @@ class Config(Struct, frozen=True, kw_only=True):
     a second of its own time, `camera` says where from: the observation, one key of it, or
     `render`. `question` is asked about each, its braces filled from `reset`'s info.
 
-    `skills` declares what the model may answer and `actions` what each of them is in this
-    environment, a step each; `detours` what follows where one of them gets nowhere. `hold` is what
-    standing still is, done where an answer was refused or there was none.
+    `skills` declares what the model may answer; with `offer` it is told so, and can say nothing
+    else. `actions` is what each of them is in this environment, a step each; `detours` what follows
+    where one of them gets nowhere. `hold` is what standing still is, done where an answer was
+    refused, there was none, or it says to do nothing.
     """
 
     env: str = ""
@@ -47,6 +48,7 @@ class Config(Struct, frozen=True, kw_only=True):
     question: str = "What should I do next?"
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     skills: Skills | None = None
+    offer: bool = False
     actions: dict[str, Plan] = {}
     detours: dict[str, Detour] = {}
     hold: Plan | None = None

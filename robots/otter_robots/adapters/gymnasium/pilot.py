@@ -67,22 +67,27 @@ class Pilot:
         """One question, and what comes of it."""
         self._listen()
         sight = self.body.sight
-        envelope, reply = self.bus.ask_sealed(question, self.config.timeout_s, frame=sight.number)
+        offer = self.guard.registry.offer(rank=False) if self.config.offer else None
+        envelope, reply = self.bus.ask_sealed(
+            question, self.config.timeout_s, frame=sight.number, skills=offer
+        )
         told = partial(self.say, "step", frame=sight.number, info=scalars(sight.info))
         if isinstance(reply, Abstain):
             self.tally.abstained += 1
             told(abstained=reply.reason)
-            self._live(self.body.hold())
+            self._hold()
             return
         self.tally.answers += 1
         try:
             step = self.guard.check(envelope, reply)
             told(answer=reply.text, skill=step.skill, frames=list(reply.frame_ids))
             self.guard.perform(step)
+            if not step.acts:
+                self._hold()
         except Refused as why:
             self.tally.refused += 1
             told(answer=reply.text, refused=why.reason)
-            self._live(self.body.hold())
+            self._hold()
 
     def _listen(self) -> None:
         """Take what came on the stream; wait for the very first heartbeat."""
@@ -98,12 +103,21 @@ class Pilot:
         missing = set(skills.skills) ^ set(self.config.actions)
         if missing:
             raise UserError(f"skills and actions differ in {', '.join(sorted(missing))}; name both")
+        if self.config.hold is None:
+            raise UserError(
+                "the robot cannot stand still; set `hold` to the action that does nothing"
+            )
         for name in set(self.config.detours) - set(skills.skills):
             raise UserError(f"there is a detour for {name}, which is no declared skill")
         return Registry(skills, {name: partial(self._act, name) for name in skills.skills})
 
     def _act(self, skill: str, **arguments: object) -> None:
         self._live(self.body.carry_out(skill))
+
+    def _hold(self) -> None:
+        """Stand still, unless it is a dry run, in which nothing is done."""
+        if not self.guard.dry_run:
+            self._live(self.body.hold())
 
     def _live(self, sights: Iterable[Sight]) -> None:
         """Go through what is to be seen, a step each; a stop ends it between two steps."""
