@@ -50,6 +50,7 @@ class Weighed:
     tokens: NDArray[np.int64]  # (n, A)
     groups: tuple[int, ...]  # the skill of each sentence, an index of NAMES
     right: NDArray[np.int64]  # (n,) index of NAMES
+    clear: NDArray[np.bool_]  # (n,) whether nothing else is defensible
 
     def probabilities(self, temperature: float, per_token: bool = False) -> reliability.Floats:
         """(n, skills)"""
@@ -58,6 +59,17 @@ class Weighed:
     def temperature(self, per_token: bool = False) -> float:
         """Fitted to these cases."""
         return reliability.fit_temperature(self._scores(per_token), self.groups, self.right)
+
+    def only_clear(self) -> Weighed:
+        """The clear cases of them."""
+        kept = self.clear
+        return replace(
+            self,
+            scores=self.scores[kept],
+            tokens=self.tokens[kept],
+            right=self.right[kept],
+            clear=self.clear[kept],
+        )
 
     def _scores(self, per_token: bool) -> NDArray[np.float64]:
         return self.scores / self.tokens if per_token else self.scores
@@ -90,19 +102,22 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
     held_out = SEEDS["calibration"][50_000 : 50_000 + max(1, args.episodes // 2)]
     episodes = render(held_out, jpeg=False)
     answerer = Answerer(bundle, episodes, args.threads)
-    fitted = weigh(answerer, planning_cases(episodes, args.episodes // 2, args.seed))
+    half = planning_cases(episodes, args.episodes // 2, args.seed, clear_only=False)
+    fitted = weigh(answerer, half)
     say(f"rendering {args.episodes} episodes to test by")
     episodes = render(evaluation_seeds(args.seed, args.episodes), jpeg=False)
     answerer = Answerer(bundle, episodes, args.threads)
-    cases = planning_cases(episodes, args.episodes, args.seed)
+    cases = planning_cases(episodes, args.episodes, args.seed, clear_only=False)
     tested = weigh(answerer, cases)
     say(f"{len(cases)} cases weighed; controls")
     temperature = fitted.temperature()
     row: dict[str, Any] = {
-        **figures(fitted, tested, temperature),
+        "temperature": temperature,
+        "temperature_per_token": fitted.temperature(per_token=True),
+        "all": figures(fitted, tested, temperature),
+        "clear": figures(fitted, tested.only_clear(), temperature),
         **controls(answerer, cases, args.episodes, temperature),
         **cost(answerer, bundle, _some(cases, args.episodes)),
-        "cases": len(cases),
         "fit_cases": len(fitted.right),
         "episodes": args.episodes,
         "seed": args.seed,
@@ -125,7 +140,8 @@ def weigh(answerer: Answerer, cases: Sequence[Case], view: View | None = None) -
         tokens.append([one.tokens for one in scored])
         groups = tuple(NAMES.index(one.skill.name) for one in scored)
     right = [NAMES.index(SKILL_OF[case.label]) for case in ordered]
-    return Weighed(np.array(scores), np.array(tokens), groups, np.array(right))
+    clear = [case.clear for case in ordered]
+    return Weighed(np.array(scores), np.array(tokens), groups, np.array(right), np.array(clear))
 
 
 def _some(cases: Sequence[Case], count: int) -> Sequence[Case]:
@@ -141,14 +157,12 @@ def thing(case: Case) -> str:
 def figures(fitted: Weighed, tested: Weighed, temperature: float) -> dict[str, Any]:
     """Accuracy and calibration on the tested cases, before and after the temperature."""
     raw, cool = tested.probabilities(1.0), tested.probabilities(temperature)
-    per_token = fitted.temperature(per_token=True)
-    normal = tested.probabilities(per_token, per_token=True)
+    normal = tested.probabilities(fitted.temperature(per_token=True), per_token=True)
     right = tested.right
     return {
         "accuracy_ranked": float((cool.argmax(1) == right).mean()),
         "accuracy_per_token": float((normal.argmax(1) == right).mean()),
-        "temperature": temperature,
-        "temperature_per_token": per_token,
+        "cases": len(right),
         "nll_raw": reliability.nll(raw, right),
         "nll": reliability.nll(cool, right),
         "nll_per_token": reliability.nll(normal, right),
@@ -179,9 +193,10 @@ def controls(
     row: dict[str, Any] = {}
     for name, (asked, view) in views.items():
         held = weigh(answerer, asked, view).probabilities(temperature)
+        first = held.argmax(1)
         row[name] = {
             "confidence": float(held.max(1).mean()),
-            "look_around": float((held.argmax(1) == NAMES.index("look_around")).mean()),
+            **{skill: float((first == at).mean()) for at, skill in enumerate(NAMES)},
             **{f"answered_at_{at:g}": float((held.max(1) >= at).mean()) for at in THRESHOLDS[1:]},
         }
     return row
@@ -250,17 +265,19 @@ def write(bundle: Bundle, temperature: float) -> None:
     write_manifest(bundle.path / MANIFEST, msgspec.structs.replace(bundle.manifest, skills=scoring))
 
 
-def print_tables(row: dict[str, Any]) -> None:
-    """Figures one a line; tables under their names."""
+def print_tables(row: dict[str, Any], indent: str = "") -> None:
+    """Figures one a line; what is inside another is indented."""
     for name, value in row.items():
-        if isinstance(value, list):
-            print(name)
+        if isinstance(value, dict):
+            print(f"{indent}{name}")
+            print_tables(value, indent + "  ")
+        elif isinstance(value, list):
+            print(f"{indent}{name}")
             for line in value:
-                print("  " + "  ".join(f"{key} {_shown(one)}" for key, one in line.items()))
-        elif isinstance(value, dict):
-            print(f"{name:32} " + "  ".join(f"{key} {_shown(one)}" for key, one in value.items()))
+                cells = (f"{key} {_shown(one)}" for key, one in line.items())
+                print(f"{indent}  {'  '.join(cells)}")
         else:
-            print(f"{name:32} {_shown(value)}")
+            print(f"{indent}{name:32} {_shown(value)}")
 
 
 def _shown(value: object) -> str:

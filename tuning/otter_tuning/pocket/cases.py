@@ -26,6 +26,7 @@ class Case:
     question: str
     answer: str
     label: str  # one of CLASSES, or "see", "where", "nearest"
+    clear: bool = True
 
     @property
     def planning(self) -> bool:
@@ -42,19 +43,24 @@ class Case:
         return said.strip() == self.answer
 
 
-def planning_cases(episodes: Episodes, per_class: int, seed: int) -> list[Case]:
-    """Up to `per_class` clear cases of each plan class, at random."""
+def planning_cases(
+    episodes: Episodes, per_class: int, seed: int, clear_only: bool = True
+) -> list[Case]:
+    """Up to `per_class` cases of each plan class, at random; those that are clear, or all."""
     rng, ends = np.random.default_rng(seed), np.arange(WINDOW - 1, FRAMES)
     windows = np.stack([episodes.pixels[:, end - WINDOW + 1 : end + 1] for end in ends], 1)
     truth = q.plan(windows.astype(np.int64), episodes.bearing[:, ends], episodes.distance[:, ends])
     cases = []
     for label, name in enumerate(q.CLASSES):
-        for episode, step, kind in _some(truth.clear & (truth.answer == label), per_class, rng):
+        fits = (truth.answer == label) & (truth.clear | (not clear_only))
+        for episode, step, kind in _some(fits, per_class, rng):
             form = q.PLAN_QUESTIONS[rng.integers(len(q.PLAN_QUESTIONS))]
             question, answer = (
                 text.format(kind=KINDS[kind]) for text in (form, q.PLAN_ANSWERS[label])
             )
-            cases.append(Case(episode, _window(int(ends[step])), question, answer, name))
+            clear = bool(truth.clear[episode, step, kind])
+            frames = _window(int(ends[step]))
+            cases.append(Case(episode, frames, question, answer, name, clear))
     return cases
 
 
