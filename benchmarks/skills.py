@@ -25,9 +25,7 @@ from numpy.typing import NDArray
 
 from otter_robots.skill import CANT_SEE, NO_ACTION, Offer
 from otter_runtime.bundle import MANIFEST, Bundle, SkillScoring, write_manifest
-from otter_runtime.decoding import Decoder
 from otter_runtime.errors import OtterError
-from otter_runtime.grammar import Grammar
 from otter_runtime.percentile import percentile
 from otter_tuning.pocket.cases import Case, planning_cases
 from otter_tuning.pocket.data import render
@@ -117,7 +115,7 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, A
         "all": figures(fitted, tested, temperature),
         "clear": figures(fitted, tested.only_clear(), temperature),
         **controls(answerer, cases, args.episodes, temperature),
-        **cost(answerer, bundle, _some(cases, args.episodes)),
+        **cost(answerer, _some(cases, args.episodes)),
         "fit_cases": len(fitted.right),
         "episodes": args.episodes,
         "seed": args.seed,
@@ -206,7 +204,7 @@ def _about_unknown(case: Case) -> Case:
     return replace(case, question=case.question.replace(thing(case), UNKNOWN))
 
 
-def cost(answerer: Answerer, bundle: Bundle, cases: Sequence[Case]) -> dict[str, Any]:
+def cost(answerer: Answerer, cases: Sequence[Case]) -> dict[str, Any]:
     """Milliseconds (p50) of an answer whose frames are known, and how often it is right."""
     ways: dict[str, Callable[[Case], bool]] = {
         "free": lambda case: case.right(answerer.answer(case.question, case.episode, case.frames)),
@@ -224,7 +222,6 @@ def cost(answerer: Answerer, bundle: Bundle, cases: Sequence[Case]) -> dict[str,
     return {
         **{f"accuracy_{name}_of_timed": float(np.mean(hits)) for name, hits in right.items()},
         **{f"answer_ms_{name}": percentile(ms, 50) for name, ms in took.items()},
-        **step_cost(bundle),
         "timed": len(cases),
     }
 
@@ -232,31 +229,6 @@ def cost(answerer: Answerer, bundle: Bundle, cases: Sequence[Case]) -> dict[str,
 def _chosen(answerer: Answerer, case: Case, rank: bool) -> str:
     among: Offer = offer(thing(case), rank)
     return answerer.deliberate(case.question, case.episode, case.frames, among).choices[0].skill
-
-
-def step_cost(bundle: Bundle, rounds: int = 300) -> dict[str, float]:
-    """Milliseconds (p50) to choose a token freely, among what a grammar allows, to compile one."""
-    manifest = bundle.manifest
-    grammar = Grammar(bundle.tokenizer(), manifest)
-    logits = np.random.default_rng(0).normal(size=manifest.dims.decoder.vocab).astype(np.float32)
-    decoder = Decoder(manifest.decoding, manifest.tokens)
-    compiled, free, held = [], [], []
-    for number in range(rounds):
-        begun_s = time.perf_counter()
-        matcher = grammar.matcher(f"(Go ([0-9]{{1,3}})[.] m|Turn (left|right)) {number}")
-        compiled.append(time.perf_counter() - begun_s)
-        begun_s = time.perf_counter()
-        matcher.choose(logits)
-        held.append(time.perf_counter() - begun_s)
-        decoder.ids.clear()
-        begun_s = time.perf_counter()
-        decoder.next(logits)
-        free.append(time.perf_counter() - begun_s)
-    return {
-        "choose_ms_free": 1000 * percentile(free, 50),
-        "choose_ms_constrained": 1000 * percentile(held, 50),
-        "compile_ms": 1000 * percentile(compiled, 50),
-    }
 
 
 def write(bundle: Bundle, temperature: float) -> None:

@@ -141,6 +141,7 @@ def build(settings: Settings, clock: Clock | None = None) -> tuple[StepLoop, Rea
     frames = settings.window_frames or manifest.window.frames
     _check_window(frames, manifest.dims.resampler.max_frames)
     loop = StepLoop(engine, manifest, bundle.tokenizer(), clock or RealClock(), frames)
+    _ = loop.grammar  # now, not inside the first question about skills
     ready = Ready(
         model=manifest.name,
         model_hash=bundle.model_hash,

@@ -223,10 +223,11 @@ class StepLoop:
             return Speech(decoder, self._tokenizer)
         temperature = self._manifest.skills.temperature
         most = min(CHUNK, self._engine.rows)
-        return Deliberation(ask.skills, self._grammar, temperature, most)
+        return Deliberation(ask.skills, self.grammar, temperature, most)
 
     @cached_property
-    def _grammar(self) -> Grammar:
+    def grammar(self) -> Grammar:
+        """What skills are compiled by; half a second's work for a large vocabulary."""
         return Grammar(self._tokenizer, self._manifest)
 
     def _prefill(self, job: Job, work: Work) -> int:
