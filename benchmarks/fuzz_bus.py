@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import zmq
 from mutations import Mutator
 
@@ -34,8 +35,11 @@ from otter_robots.errors import WireError
 from otter_robots.messages import (
     Answer,
     Command,
+    Exemplar,
     Fault,
+    Forget,
     Health,
+    Image,
     Instruct,
     Order,
     Picture,
@@ -54,6 +58,7 @@ GROWTH_MIB = 16.0  # from a quarter of the way on: what allocators and caches ma
 # A well-formed question costs an answer; of those that a mutation left whole only some are asked.
 ASKED = 0.002
 PAGE_BYTES = 4096
+SIDE = 64
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -212,6 +217,7 @@ class Enemy:
         self._dice = random.Random(seed)
         self._long: set[bytes] = set()
         self._requests = Mutator(seed, [data for _, data in vectors.missing(folder / "none")])
+        self._jpeg = cv2.imencode(".jpg", np.full((SIDE, SIDE, 3), 99, np.uint8))[1].tobytes()
         self._context = zmq.Context()
         self._dealer = self._context.socket(zmq.DEALER)
         self._dealer.sndtimeo = round(PATIENCE_S * 1000)
@@ -223,20 +229,21 @@ class Enemy:
 
         Raises UserError where nobody takes them any more.
         """
-        orders = Mutator(self._dice.randrange(1 << 32), _orders(epoch))
         with self._context.socket(zmq.XSUB) as stream:
             stream.sndhwm, stream.linger = 0, 10_000
             stream.connect(self._stream)
             try:
                 for number in range(messages):
+                    if number % 50 == 0:
+                        # A stamp is good for one order: now and then one is carried out.
+                        orders = Mutator(self._dice.randrange(1 << 32), _orders(epoch))
+                        self._read_replies()
                     if number % 5 < 3:
                         self._request("request", self._requests.parts())
                     elif number % 5 == 3:
-                        self._request("order", [orders.next()])
+                        self._request("order", [orders.next(), *self._files()])
                     else:
                         self._upstream(stream)
-                    if number % 50 == 0:
-                        self._read_replies()
             except zmq.Again as error:
                 raise UserError("the runtime takes no requests any more") from error
         # libzmq takes back for a peer that left what it had subscribed to, too long or not.
@@ -255,6 +262,15 @@ class Enemy:
                 return
         self.sent[path] += 1
         self._dealer.send_multipart(parts)
+
+    def _files(self) -> list[bytes]:
+        """Mostly none; else a picture as an exemplar has it, damaged or not."""
+        if self._dice.random() > 0.1:
+            return []
+        damaged = bytearray(self._jpeg)
+        for _ in range(self._dice.choice((0, 1, 5))):
+            damaged[self._dice.randrange(len(damaged))] = self._dice.randrange(256)
+        return [bytes(damaged[: self._dice.choice((len(damaged), 300))])]
 
     def _upstream(self, stream: zmq.Socket[bytes]) -> None:
         self.sent["stream"] += 1
@@ -300,12 +316,15 @@ def table(report: dict[str, Any]) -> str:
 
 
 def _orders(epoch: str) -> list[bytes]:
-    """Good orders of this run, which only the stamp's moment keeps from being carried out."""
+    """Good orders of this run, of which only the first can be carried out."""
     stamp = Stamp(client="enemy", epoch=epoch, seq=time.monotonic_ns(), ttl_ms=3_600_000.0)
+    images = (Image(width=SIDE, height=SIDE),)
     given: list[Order] = [
         Command(name="spin", arguments={"turns": 3.0, "left": True, "how": "fast"}, stamp=stamp),
         Command(name="resume", stamp=stamp),
         Instruct(text="What should I do next?", interval_s=3600.0, stamp=stamp),
+        Exemplar(id="a", instruction="Where?", answer="Here.", images=images, stamp=stamp),
+        Forget(id="a", stamp=stamp),
     ]
     return [pack(seal(order, topic="request", epoch="e", seq=1)) for order in given]
 

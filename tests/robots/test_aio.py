@@ -226,8 +226,6 @@ def test_questions_are_answered_after_a_restart(publish: Any) -> None:
             bus = client(first)
             assert isinstance(await bus.ask("before", PATIENCE_S), Answer)
             first.kill()
-        with pytest.raises(NobodyListening):
-            await bus.ask("meanwhile", PATIENCE_S)
         with publish():
             assert isinstance(await bus.ask("after", PATIENCE_S), Answer)
         bus.close()
