@@ -205,7 +205,8 @@ def test_garbage_is_counted_and_survived(scene: Set) -> None:
 
 
 def test_a_lost_link_is_noticed_and_told_when_it_is_back(scene: Set) -> None:
-    one = scene()
+    one = scene(asking={"every_s": 0.5, "question": "What now?"})
+    one.hears("WHAT NOW?")
     one.autopilot.child.send_signal(signal.SIGSTOP)
     one.adapter.wait(lambda event: event == {"event": "link", "up": False})
     lost = len(one.adapter.events)

@@ -58,3 +58,13 @@ def test_what_is_no_longer_true_is_not_said() -> None:
     speaker.say("plan", Severity.INFO, "turn left", 0, until_s=3)
     assert texts(speaker, 0, 5) == ["disk full", ""]
     assert speaker.dropped == 1
+
+
+def test_a_flood_of_kinds_is_held_to_the_most_severe() -> None:
+    speaker = Speaker(Speech(every_s=0))
+    speaker.say("plan", Severity.INFO, "turn left", 0)
+    for number in range(100):
+        speaker.say(f"fault {number}", Severity.WARNING, f"fault {number}", 0)
+    said = [text for text in texts(speaker, *range(30)) if text]
+    assert (len(said), speaker.dropped) == (16, 85)
+    assert "turn left" not in said

@@ -104,6 +104,15 @@ def test_no_setpoint_no_control_and_no_command_can_be_sent(
     vehicle.close()
 
 
+def test_a_dry_run_sends_nothing(autopilot: Callable[..., Autopilot]) -> None:
+    one = autopilot()
+    for mute in (True, False):
+        vehicle = Vehicle(Link(address=one.address), Signing(), mute=mute)
+        vehicle.send(HEARTBEAT)
+        assert bool(select.select([one.socket], [], [], 0.2)[0]) != mute
+        vehicle.close()
+
+
 def test_only_the_autopilot_decides_where_we_send(autopilot: Callable[..., Autopilot]) -> None:
     vehicle = Vehicle(Link(address="udpin:127.0.0.1:0"), Signing())
     to = vehicle._transport._socket.getsockname()  # type: ignore[attr-defined]

@@ -66,13 +66,13 @@ def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Co
     opened.callback(vehicle.close)
     bus = opened.enter_context(entry.connect(args, NAME))
     uploads = Uploads(config, vehicle, events)
-    guard = _guard(config, uploads, events, args.dry_run)
+    guard = _guard(config, uploads, args.dry_run)
     asker = Asker(lambda: entry.connect(args, NAME), asking(config.asking.timeout_s, guard))
     events("started", link=config.link.address, signed=config.signing.key is not None)
     return Companion(config, Ear(bus, asker, guard, events), vehicle, uploads, events)
 
 
-def _guard(config: Config, uploads: Uploads, events: entry.Events, dry_run: bool) -> Guard | None:
+def _guard(config: Config, uploads: Uploads, dry_run: bool) -> Guard | None:
     """What stands between an answer and an upload; None where no skills are declared."""
     from otter_robots import settings
     from otter_robots.errors import UserError
@@ -93,7 +93,7 @@ def _guard(config: Config, uploads: Uploads, events: entry.Events, dry_run: bool
         for name in skills.skills
     }
     registry = Registry(skills, actions, uploads.conditions())
-    return Guard(registry, dry_run=dry_run, say=lambda line: events("guard", said=line))
+    return Guard(registry, dry_run=dry_run)
 
 
 def _only_said(**arguments: object) -> None:

@@ -66,6 +66,7 @@ class Companion:
             self.speaker.say("plan", Severity.INFO, message.text, now_s, now_s + heard.left_s)
             step = self.ear.step(heard)
             if step is not None and self.guard is not None:
+                self.events("would do" if step.dry_run else "does", skill=step.skill)
                 self.guard.perform(step)
         elif isinstance(message, Abstain):
             said = f"no answer: {message.detail or message.reason}"

@@ -75,7 +75,7 @@ class Signer(common.MAVLink):  # type: ignore[misc]
     """pymavlink's parser and packer, signing with a key and refusing what is not signed with it.
 
     `stamps` is a file that keeps the newest stamp of every sender and our own, so that a packet
-    replayed after a restart is refused too.
+    replayed after a restart is refused too; after a crash, all but those of the last `SAVE_S`.
     """
 
     def __init__(self, system: int, component: int, key: bytes, link: int, stamps: Path) -> None:

@@ -11,6 +11,8 @@ from enum import IntEnum
 from otter_robots.adapters.mavlink.config import Speech
 
 CHUNK_BYTES = 50
+# Of so many kinds; nobody reads more.
+MOST_WAITING = 16
 
 
 class Severity(IntEnum):
@@ -88,6 +90,10 @@ class Speaker:
             return
         self.dropped += kind in self._waiting
         self._waiting[kind] = _Text(severity, line, until_s)
+        if len(self._waiting) > MOST_WAITING:
+            least = max(self._waiting, key=lambda kind: self._waiting[kind].severity)
+            del self._waiting[least]
+            self.dropped += 1
 
     def due(self, now_s: float) -> list[Chunk]:
         """The chunks to send now: those of one text, or none."""

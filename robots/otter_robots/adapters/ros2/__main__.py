@@ -53,7 +53,7 @@ def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Br
     node = open_node(config, args.dry_run)
     opened.callback(node.close)
     bus = opened.enter_context(entry.connect(args, NAME))
-    guard = _guard(config, events, args.dry_run)
+    guard = _guard(config, args.dry_run)
     asker = Asker(lambda: entry.connect(args, NAME), asking(config.timeout_s, guard))
     pusher = None
     if config.camera is not None and not args.dry_run:
@@ -64,7 +64,7 @@ def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Br
     return Bridge(config, ear, node, pusher, events)
 
 
-def _guard(config: Config, events: entry.Events, dry_run: bool) -> Guard | None:
+def _guard(config: Config, dry_run: bool) -> Guard | None:
     """What stands before `act`; None where no skills are declared."""
     from pathlib import Path
 
@@ -73,12 +73,8 @@ def _guard(config: Config, events: entry.Events, dry_run: bool) -> Guard | None:
 
     if config.skills is None:
         return None
-    return Guard(
-        Registry.read(Path(config.skills)),
-        dry_run=dry_run,
-        max_age_ms=config.max_age_ms,
-        say=lambda line: events("guard", said=line),
-    )
+    registry = Registry.read(Path(config.skills))
+    return Guard(registry, dry_run=dry_run, max_age_ms=config.max_age_ms)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
 
 from otter_robots.adapters.ros2.node import IMAGE, Fields
 from otter_robots.adapters.ros2.ros_build import build
@@ -25,7 +26,8 @@ class RclpyNode:
     """One node; `domain` None is what ROS_DOMAIN_ID says."""
 
     def __init__(self, name: str, domain: int | None) -> None:
-        rclpy.init(domain_id=domain)
+        # Its own handlers would end the context before ours has closed what is open.
+        rclpy.init(domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node(name)
         self._publishers: dict[str, Any] = {}
 
