@@ -8,6 +8,7 @@ from pathlib import Path
 from otter_export.builder import Builder
 from otter_export.decoder_graph import DecoderGraph
 from otter_export.layers import Weights
+from otter_export.network_size import OF_GRAPH, graph_bytes
 from otter_export.precision import Precision
 from otter_export.progress import Progress, silent
 from otter_export.resampler_graph import ResamplerGraph
@@ -15,9 +16,8 @@ from otter_export.vision_graph import VisionGraph
 from otter_export.weight_file import WeightFile
 from otter_model.config import OtterConfig
 
-# The parts of the network that each graph holds.
-OF_GRAPH = {"vision": ("vision",), "resampler": ("resampler",), "decoder": ("decoder", "head")}
 GRAPHS = tuple(OF_GRAPH)
+MB = 1_000_000
 GraphBuild = Callable[[Builder, Mapping[str, Precision]], None]
 
 
@@ -41,11 +41,15 @@ def write_graphs(
     progress: Progress = silent,
 ) -> None:
     """The three graphs and their weights into `folder`, in the precision of each part."""
-    for at, (name, build) in enumerate(graph_builders(config, weights).items()):
-        progress(f"{parts[name].name} {name}", at, len(GRAPHS))
+    sizes = graph_bytes(config, {part: precision.name for part, precision in parts.items()})
+    for name, build in graph_builders(config, weights).items():
+
+        def told(written: int, name: str = name) -> None:
+            progress(f"{parts[name].name} {name}, MB", written // MB, sizes[name] // MB)
+
+        told(0)
         opset = max(parts[part].opset for part in OF_GRAPH[name])
-        with WeightFile(folder / f"{name}.bin") as file:
+        with WeightFile(folder / f"{name}.bin", told) as file:
             b = parts[name].builder(name, file, opset)
             build(b, parts)
         b.save(folder / f"{name}.onnx")
-    progress("graphs", len(GRAPHS), len(GRAPHS))

@@ -9,8 +9,9 @@ from typing import Any
 
 import onnx
 
-from otter_export.graphs import GRAPHS, OF_GRAPH
+from otter_export.graphs import GRAPHS
 from otter_export.half_builder import ISLANDS
+from otter_export.network_size import OF_GRAPH
 from otter_export.precision import RECIPES, Choice
 from otter_export.settings import Settings
 from otter_model.checkpoint import Checkpoint

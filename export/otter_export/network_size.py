@@ -6,14 +6,16 @@ as the rest; attention's own products are counted as work.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from otter_export.graphs import OF_GRAPH
-from otter_export.precision import RECIPES, Choice
+from otter_export.precision import RECIPES
 from otter_model.config import OtterConfig
 
+# The parts of the network that each graph holds.
+OF_GRAPH = {"vision": ("vision",), "resampler": ("resampler",), "decoder": ("decoder", "head")}
 FLOAT, HALF = 4, 2
+Names = Mapping[str, str]  # a precision's name per part
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,18 @@ def matrices(config: OtterConfig) -> list[Matrix]:
     return [*_vision(config), *_resampler(config), *_decoder(config)]
 
 
-def graph_bytes(config: OtterConfig, choice: Choice) -> dict[str, int]:
+def graph_bytes(config: OtterConfig, names: Names) -> dict[str, int]:
     """Bytes on disk of each graph's weights."""
-    names, rest = choice.parts(), _rest(config, choice)
+    rest = _rest(config, names)
     by_part = {part: rest.get(part, 0) for part in names}
     for matrix in matrices(config):
         by_part[matrix.part] += matrix.bytes(names[matrix.part])
     return {graph: sum(by_part[part] for part in parts) for graph, parts in OF_GRAPH.items()}
 
 
-def table_bytes(config: OtterConfig, choice: Choice) -> int:
+def table_bytes(config: OtterConfig, names: Names) -> int:
     """Bytes of the token embeddings: on disk, but hardly read."""
-    width = FLOAT if choice.decoder == "fp32" else HALF
+    width = FLOAT if names["decoder"] == "fp32" else HALF
     return config.decoder.vocab * config.decoder.dim * width
 
 
@@ -113,7 +115,7 @@ def _decoder(config: OtterConfig) -> Iterator[Matrix]:
     yield Matrix("head", d.dim, d.vocab)
 
 
-def _rest(config: OtterConfig, choice: Choice) -> dict[str, int]:
+def _rest(config: OtterConfig, names: Names) -> dict[str, int]:
     """Bytes of what no precision is chosen for: tables, positions, norms."""
     v, p, d = config.vision, config.perceiver, config.decoder
     patches = 3 * v.patch_size**2 * v.dim
@@ -122,9 +124,9 @@ def _rest(config: OtterConfig, choice: Choice) -> dict[str, int]:
     resampler = first + p.dim * (p.max_frames or 0) + (3 * p.depth + 1) * 2 * p.dim
     norms = (2 * d.layers + 1 + 4 * len(d.gated_layers) + 2 * d.layers * d.qk_norm) * d.dim
     rotary = 2 * d.max_positions * d.head_dim if d.family == "llama" else 0
-    tied = choice.decoder == choice.head == "fp32" and d.tied_head
+    tied = names["decoder"] == names["head"] == "fp32" and d.tied_head
     shared = FLOAT * d.dim * d.vocab if tied else 0
-    table = table_bytes(config, choice)
+    table = table_bytes(config, names)
     return {
         "vision": FLOAT * vision,
         "resampler": FLOAT * resampler,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from otter_export.devices import DEVICES, Device
-from otter_export.graphs import OF_GRAPH
 from otter_export.network_size import (
     FLOAT,
+    OF_GRAPH,
     cache_bytes,
     encode_flops,
     graph_bytes,
@@ -71,7 +71,7 @@ class Plan:
     @property
     def sizes(self) -> dict[str, int]:
         """Bytes on disk by graph."""
-        return graph_bytes(self.config, self.choice)
+        return graph_bytes(self.config, self.choice.parts())
 
     @property
     def tensorrt(self) -> bool:
@@ -85,7 +85,11 @@ class Plan:
         names = self.choice.parts()
         loaded = sum(LOADED.get(names[graph], 1.0) * size for graph, size in self.sizes.items())
         # The table stays on disk but for the rows that were asked for.
-        held = loaded - table_bytes(self.config, self.choice) + cache_bytes(self.config, CONTEXT)
+        held = (
+            loaded
+            - table_bytes(self.config, self.choice.parts())
+            + cache_bytes(self.config, CONTEXT)
+        )
         return BASE_GB + max(making, held) / GB
 
     def forecasts(self) -> list[Forecast]:
@@ -134,7 +138,7 @@ class Plan:
         fit = "yes" if share <= TIGHT else "tight" if share <= 1 else "no"
         if fit == "no" or not self.tensorrt:
             return Forecast(device.name, need, fit, None, None, None)
-        read = self.sizes["decoder"] - table_bytes(self.config, self.choice)
+        read = self.sizes["decoder"] - table_bytes(self.config, self.choice.parts())
         encode = self._ms(device, "vision", encode_flops(self.config), self.sizes["vision"])
         prefill = self._ms(device, "decoder", prefill_flops(self.config, FRESH), read)
         per_token = (read + cache_bytes(self.config, CONTEXT)) / GB

@@ -5,6 +5,7 @@ Only one tensor is in memory at a time, so a graph can be larger than the machin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,8 +22,10 @@ ALIGNMENT = 64
 class WeightFile:
     """Appends tensors to `path` and hands back the TensorProto that points at each."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, told: Callable[[int], None] = lambda end: None) -> None:
+        """`told` hears how many bytes were written so far, after every tensor."""
         self.path = path
+        self._told = told
         self._file = path.open("wb")
         self._end = 0
 
@@ -33,6 +36,7 @@ class WeightFile:
         data = packed(array) if array.dtype == int4 else np.ascontiguousarray(array)
         self._file.write(data.data if data.size else b"")
         self._end = offset + data.nbytes
+        self._told(self._end)
         dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
         tensor = onnx.TensorProto(name=name, data_type=dtype, dims=array.shape)
         tensor.data_location = onnx.TensorProto.EXTERNAL

@@ -57,14 +57,14 @@ def test_sizes_are_those_of_the_files(family: Family, precision: str, tmp_path: 
     if choice.wants():
         reference.run(random_samples(config, 1, length=8))
     write_graphs(tmp_path, config, weights, choice.make(reference.seen))
-    predicted = graph_bytes(config, choice)
+    predicted = graph_bytes(config, choice.parts())
     for name in GRAPHS:
         assert predicted[name] == pytest.approx((tmp_path / f"{name}.bin").stat().st_size, rel=0.03)
 
 
 def test_published_sizes_keep_their_promise() -> None:
     def gigabytes(model: str, precision: str) -> dict[str, float]:
-        sizes = graph_bytes(PUBLISHED[model], Choice.parse(precision))
+        sizes = graph_bytes(PUBLISHED[model], Choice.parse(precision).parts())
         return {name: size / 1e9 for name, size in sizes.items()}
 
     for precision, least_1b, least_7b in (("int8", 2.45, 8.3), ("int4", 1.5, 4.8)):
