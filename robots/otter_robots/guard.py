@@ -88,6 +88,7 @@ class Guard:
         self._local = False
         self._beat_s: float | None = None
         self._transit = Transit()
+        self._epoch = ""
         self._last: tuple[str, int] = ("", 0)
         self._done_s: dict[str, deque[float]] = {}
 
@@ -101,6 +102,8 @@ class Guard:
     def resume(self) -> None:
         """Allow motion again, once a heartbeat is heard; only a person should decide this."""
         self._local, self._why, self._beat_s = False, None, None
+        # A runtime that lost its state counts its epochs from the beginning.
+        self._epoch, self._last = "", ("", 0)
         self._transit.forget()
         self._say("resumed")
 
@@ -121,10 +124,14 @@ class Guard:
     def hear(self, envelope: Envelope, message: Message) -> None:
         """Take note of anything from the bus: heartbeats, and the commands stop and resume.
 
-        A resume from the bus ends what the bus began, never a `stop` that was called here. What has
-        `origin` replay has no effect.
+        A resume from the bus ends what the bus began, never a `stop` that was called here. What is
+        from a recording has no effect; of an earlier run of the runtime only a stop has.
         """
         if envelope.origin != "live":
+            return
+        if isinstance(message, Command) and message.name == STOP:
+            self._halt(f"{message.stamp.client or 'somebody'} gave the command")
+        if envelope.epoch < self._epoch:
             return
         waited_s = self._waited_s(envelope)
         if isinstance(message, Health):
@@ -132,8 +139,6 @@ class Guard:
             self._beat_s = max(self._beat_s or 0.0, self._clock() - waited_s)
             if message.stopped:
                 self._halt("the runtime was told to stop")
-        elif isinstance(message, Command) and message.name == STOP:
-            self._halt(f"{message.stamp.client or 'somebody'} gave the command")
         elif isinstance(message, Command) and message.name == RESUME:
             in_time = 1000 * waited_s <= message.stamp.ttl_ms
             if in_time and not self._local:
@@ -214,6 +219,8 @@ class Guard:
             raise Refused("partial", "its deadline cut it off")
         if answer.late:
             raise Refused("late", "it was late when it was published")
+        if envelope.epoch < self._epoch:
+            raise Refused("repeated", "it is from an earlier run of the runtime")
         if (envelope.epoch, envelope.seq) <= self._last:
             raise Refused("repeated", "it, or a later one, passed already")
         age_ms = answer.age_ms + 1000 * self._waited_s(envelope)
@@ -255,6 +262,7 @@ class Guard:
             raise Refused("rate", f"{name} may be done {declared.per_minute} times a minute")
 
     def _waited_s(self, envelope: Envelope) -> float:
+        self._epoch = envelope.epoch
         return self._transit.waited_s(envelope.epoch, envelope.mono_ns / 1e9, self._clock())
 
 

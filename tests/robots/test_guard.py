@@ -170,6 +170,23 @@ def test_an_answer_passes_once() -> None:
             scene.guard.check(envelope, message)
 
 
+def test_an_earlier_run_of_the_runtime_moves_nothing() -> None:
+    scene = Scene()
+    message = answer("Stand up.")
+    captured = scene.sent(message)
+    health = Health(uptime_s=1)
+    scene.guard.hear(scene.sent(health, epoch="2"), health)
+    with pytest.raises(Refused, match="earlier run"):
+        scene.guard.check(captured, message)
+    scene.check(message, epoch="2")
+    scene.told_to("resume")  # of epoch 1
+    scene.told_to("stop")
+    assert scene.guard.stopped
+    scene.guard.resume()  # e.g. because the runtime lost its state
+    scene.beat()
+    scene.check(message)
+
+
 def test_time_in_a_queue_counts_as_age() -> None:
     scene = Scene()
     assert scene.check(answer("Stand up."), queued_s=0.5).age_ms == pytest.approx(600, abs=1)
