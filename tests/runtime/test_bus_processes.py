@@ -208,8 +208,9 @@ def test_the_journal_comes_before_the_stream(die: str, kept: bool, tmp_path: Pat
     assert all(m.text != "fatal" for _, m in heard if isinstance(m, Answer))
 
 
-def test_a_full_disk_costs_the_record_and_not_the_answers(tmp_path: Path) -> None:
-    small = ("--file-limit", "200000", "--every-ms", "1")
+@pytest.mark.parametrize("in_one_go", ["1", "5"])
+def test_a_full_disk_costs_the_record_and_not_the_answers(in_one_go: str, tmp_path: Path) -> None:
+    small = ("--file-limit", "200000", "--every-ms", "1", "--answers", in_one_go)
     with server(tmp_path, *small) as running, client(running) as bus:
         bus.subscribe([ANSWER, FAULT, HEALTH])
         heard = hear(bus, 100)

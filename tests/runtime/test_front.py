@@ -297,3 +297,31 @@ def test_the_heartbeat_keeps_its_rate(
         clock_ns += 50_000_000
     beats = [message for message in published if isinstance(message, Health)]
     assert len(beats) == 6  # at 10.3, 11, 12, 13, 14 and 15 s
+
+
+def test_what_one_turn_says_is_one_transaction(
+    make: Make, published: list[Message], video: Callable[..., Path], monkeypatch: Any
+) -> None:
+    front = make(specs([str(video())], 1.0), RunConfig())
+    transactions: list[int] = []
+    append_all = front.bus._journal.append_all
+
+    def count(messages: Any) -> None:
+        transactions.append(len(messages))
+        append_all(messages)
+
+    questions = [
+        Request(b"peer", seal(question, topic="request", epoch="e", seq=number), question)
+        for number in range(5)
+        for question in [Question(id=str(number), text="Where?")]
+    ]
+    front.turn()  # the brain comes up
+    front._down = True  # so that each of them is declined at once
+    monkeypatch.setattr(front.bus._journal, "append_all", count)
+    monkeypatch.setattr(front.bus, "poll", lambda _: questions)
+    front.turn()
+    assert transactions[0] == 5
+    abstained = [message for message in published if isinstance(message, Abstain)]
+    assert [(one.question_id, one.journalled) for one in abstained] == [
+        (str(number), True) for number in range(5)
+    ]
