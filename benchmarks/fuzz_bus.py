@@ -47,9 +47,9 @@ from otter_robots.messages import (
     Stamp,
 )
 from otter_robots.topics import FAULT, HEALTH
-from otter_runtime.bus import MAX_TOPIC_BYTES
 from otter_runtime.errors import OtterError, UserError
 from otter_runtime.request import read
+from otter_runtime.subscriptions import MAX_TOPIC_BYTES
 
 ROUNDS = 20
 PATIENCE_S = 60.0
@@ -274,10 +274,12 @@ class Enemy:
 
     def _upstream(self, stream: zmq.Socket[bytes]) -> None:
         self.sent["stream"] += 1
-        data = self._requests.next()
+        # Longer ones cost the connection, and are nobody's to count.
+        data = self._requests.next()[:MAX_TOPIC_BYTES]
         if self._dice.random() < 0.2:
-            # A subscription, to nothing there is; beyond 256 bytes it is none.
-            data = b"\1%d" % self._dice.randrange(100) + data[:1] * self._dice.choice((2, 300))
+            # A subscription, to nothing there is; beyond 256 bytes it is none. Not too many, or
+            # they end the connection.
+            data = b"\1%d" % self._dice.randrange(100) + b"?" * self._dice.choice((2, 300))
             if len(data) > 1 + MAX_TOPIC_BYTES:
                 self.hostile += 1
                 self._long.add(data)

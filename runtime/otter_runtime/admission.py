@@ -19,9 +19,9 @@ from otter_runtime.request import Request
 
 
 class Admission:
-    """One run's. Without a doorman there are no keys, and whoever can connect may do everything."""
+    """One run's. Who came without a key, to a port that asks for none, may do everything."""
 
-    def __init__(self, epoch: str, doorman: Doorman | None, audit: Audit) -> None:
+    def __init__(self, epoch: str, doorman: Doorman, audit: Audit) -> None:
         self._doorman = doorman
         self._audit = audit
         self._orders = Orders(epoch)
@@ -29,7 +29,7 @@ class Admission:
     def refusal(self, request: Request) -> Ack | None:
         """Why it is not let through, if so. An order that is let through is so only once."""
         message = request.message
-        client = self._doorman.client(request.key) if self._doorman and request.key else None
+        client = self._doorman.client(request.key) if request.key else None
         refusal = _denied(message, client) if request.key else None
         if refusal is None and isinstance(message, Order):
             refusal = self._orders.refusal(message.stamp, time.monotonic_ns())
@@ -51,7 +51,7 @@ class Admission:
         note(what, client=self._name(request), key=request.key, detail=detail)
 
     def _name(self, request: Request) -> str:
-        if self._doorman and request.key:
+        if request.key:
             client = self._doorman.client(request.key)
             return client.name if client else ""
         # What somebody without a key says about itself.

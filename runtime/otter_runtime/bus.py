@@ -3,8 +3,8 @@
 It knows the table of topics and the journal, not where answers come from. One thread owns it:
 `poll` belongs in the front process's loop, and nothing here blocks longer than it is told.
 
-What arrives is hostile until it decodes: without CURVE, libzmq turned 200 random blobs on a TCP
-port into 889 application messages, so whatever is no request of ours is counted and dropped.
+What arrives is hostile until it decodes, and judged before it has an effect: whatever is no request
+of ours is counted and dropped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import TracebackType
 
 import zmq
 
-from otter_robots.envelope import Envelope, new_epoch, pack, unpack
+from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, unpack
 from otter_robots.errors import WireError
 from otter_robots.messages import RESUME, STOP, Ack, Command, Fault, History, Message, Snapshot
 from otter_robots.topics import COMMAND, FAULT, TOPICS, Topic
@@ -30,6 +30,7 @@ from otter_runtime.outbox import Outbox
 from otter_runtime.port import Port
 from otter_runtime.request import Request as Request
 from otter_runtime.request import read
+from otter_runtime.subscriptions import MAX_UPSTREAM_BYTES, Subscriptions
 
 # A subscriber that stops reading loses messages, which it sees in seq, and holds nobody else up.
 STREAM_HIGH_WATER, REQUESTS_HIGH_WATER = 1000, 100
@@ -37,7 +38,6 @@ STREAM_HIGH_WATER, REQUESTS_HIGH_WATER = 1000, 100
 LINGER_MS = 500
 # A flood of requests may not keep the front process from its cameras.
 REQUESTS_PER_POLL = 64
-MAX_TOPIC_BYTES = 256
 
 
 class Bus:
@@ -52,20 +52,19 @@ class Bus:
     def __init__(
         self, stream: str, requests: str, journal: Journal, keyring: Keyring | None = None
     ) -> None:
-        self.hostile = 0
+        self._hostile = 0
         self.undelivered = 0
         self.archive = Archive(journal)
         self._journal = journal
-        self._subscribed: set[bytes] = set()
         self._troubles: dict[str, str] = {}
         self._ports: list[Port] = []
         self.audit = Audit(journal.path.parent)
         self._context = zmq.Context(io_threads=1)
         self._poller = zmq.Poller()
         try:
-            self._doorman = Doorman(self._context, keyring, self.audit) if keyring else None
-            self._xpub = self._bind(zmq.XPUB, stream, STREAM_HIGH_WATER)
-            self._router = self._bind(zmq.ROUTER, requests, REQUESTS_HIGH_WATER)
+            self._doorman = Doorman(self._context, keyring, self.audit)
+            self._xpub = self._bind(zmq.XPUB, stream, STREAM_HIGH_WATER, MAX_UPSTREAM_BYTES)
+            self._router = self._bind(zmq.ROUTER, requests, REQUESTS_HIGH_WATER, MAX_MESSAGE_BYTES)
         except BaseException:
             self.close()
             raise
@@ -74,14 +73,19 @@ class Bus:
         self._xpub.setsockopt(zmq.XPUB_VERBOSE, 1)
         # Otherwise a reply to a peer that left vanishes without a word.
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        if self._doorman:
-            self._poller.register(self._doorman.socket, zmq.POLLIN)
+        self.subscriptions = Subscriptions(self._ports[0])
+        self._poller.register(self._doorman.socket, zmq.POLLIN)
         self.epoch = self.audit.epoch = self._begin_epoch()
         self.outbox = Outbox(self.epoch, journal, self._send, self._answer)
         self._admission = Admission(self.epoch, self._doorman, self.audit)
 
-    def _bind(self, kind: int, endpoint: str, high_water: int) -> zmq.Socket[bytes]:
-        port = Port(self._context, kind, endpoint, high_water, self._doorman)
+    def _bind(
+        self, kind: int, endpoint: str, high_water: int, most_bytes: int
+    ) -> zmq.Socket[bytes]:
+        port = Port(
+            self._context, kind, endpoint, self._doorman,
+            high_water=high_water, most_bytes=most_bytes,
+        )  # fmt: skip
         self._ports.append(port)
         self._poller.register(port.socket, zmq.POLLIN)
         return port.socket
@@ -117,9 +121,14 @@ class Bus:
         """Whether the journal took the last message that belongs into it."""
         return self.outbox.journal_ok
 
+    @property
+    def hostile(self) -> int:
+        """How much came that is no message of ours."""
+        return self._hostile + self.subscriptions.hostile
+
     def subscribed(self, topic: Topic) -> bool:
         """Whether somebody listens to this topic, as of the last poll."""
-        return any(topic.wire.startswith(prefix) for prefix in self._subscribed)
+        return self.subscriptions.has(topic)
 
     def stopped(self) -> bool:
         """Whether the newest of the journalled `stop` and `resume` is a stop.
@@ -154,17 +163,16 @@ class Bus:
         ready = dict(self._poller.poll(int(timeout_ms)))
         self._mind_the_door()
         if self._xpub in ready:
-            self._drain_subscriptions()
+            self.subscriptions.drain()
         return self._drain_requests() if self._router in ready else []
 
     def _mind_the_door(self) -> None:
-        if self._doorman:
-            if self._doorman.tend():
-                for port in self._ports:
-                    if port.guarded:
-                        port.drop_connections()
-            self._doorman.answer()
-            self._say_trouble("keys", self._doorman.trouble)
+        if self._doorman.tend():
+            for port in self._ports:
+                if port.keyed:
+                    port.drop_connections()
+        self._doorman.answer()
+        self._say_trouble("keys", self._doorman.trouble)
         self._say_trouble("audit", self.audit.trouble)
 
     def _say_trouble(self, code: str, trouble: str) -> None:
@@ -175,18 +183,6 @@ class Bus:
         detail = trouble or "it is over"
         self.publish(FAULT, Fault(code=code, detail=detail, cleared=not trouble))
 
-    def _drain_subscriptions(self) -> None:
-        for _ in range(REQUESTS_PER_POLL):
-            if not self._xpub.poll(0):
-                return
-            first, *rest = self._xpub.recv_multipart()
-            if rest or first[:1] not in (b"\0", b"\1") or len(first) > 1 + MAX_TOPIC_BYTES:
-                self.hostile += 1
-            elif first[0] and any(t.wire.startswith(first[1:]) for t in TOPICS.values()):
-                self._subscribed.add(first[1:])
-            else:
-                self._subscribed.discard(first[1:])
-
     def _drain_requests(self) -> list[Request]:
         requests = []
         for _ in range(REQUESTS_PER_POLL):
@@ -195,17 +191,17 @@ class Bus:
             try:
                 request = self._next_request()
             except WireError:
-                self.hostile += 1
+                self._hostile += 1
                 continue
             if not self._receive(request):
                 requests.append(request)
         return requests
 
     def _next_request(self) -> Request:
-        if not self._ports[1].guarded:
+        if not self._ports[1].keyed:
             return read(self._router.recv_multipart())
         frames = self._router.recv_multipart(copy=False)
-        return read([frame.bytes for frame in frames], key=str(frames[-1].get("User-Id")))
+        return read([frame.bytes for frame in frames], key=_key(frames[-1]))
 
     def _receive(self, request: Request) -> bool:
         """Reply at once where it is refused, or about the past; whether that is all."""
@@ -260,3 +256,11 @@ class Bus:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _key(frame: zmq.Frame) -> str:
+    """The key of the connection that a frame came from."""
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError as error:
+        raise WireError("a message without a key where keys are asked for") from error

@@ -11,7 +11,6 @@ import time
 import zmq
 
 from otter_robots import endpoints
-from otter_robots.envelope import MAX_MESSAGE_BYTES
 from otter_runtime.doorman import Doorman
 from otter_runtime.errors import AddressRefused, PortInUse
 from otter_runtime.ipc import IpcLock
@@ -27,8 +26,9 @@ REBIND_S = 2.0
 class Port:
     """`endpoint` is `ipc:///path` or `tcp://host:port` (or `:*`), and afterwards as bound.
 
-    Without a doorman it stays on this machine; with one, tcp is for those who have keys, and ipc
-    is for this user as ever. Raises AddressRefused and PortInUse.
+    Who gets onto a tcp port is the doorman's to say, and without keys it stays on this machine; ipc
+    is for this user. Messages above `most_bytes` are dropped with their connection, before they are
+    read. Raises AddressRefused and PortInUse.
     """
 
     def __init__(
@@ -36,19 +36,21 @@ class Port:
         context: zmq.Context[zmq.Socket[bytes]],
         kind: int,
         endpoint: str,
+        doorman: Doorman,
+        *,
         high_water: int,
-        doorman: Doorman | None,
+        most_bytes: int,
     ) -> None:
-        self._lock = _locked(endpoint, keyed=doorman is not None)
-        self.guarded = doorman is not None and self._lock is None
+        self._lock = _locked(endpoint, keyed=doorman.keyring is not None)
+        self.keyed = doorman.keyring is not None and self._lock is None
         self.socket: zmq.Socket[bytes] = context.socket(kind)
         self.socket.set_hwm(high_water)
-        self.socket.maxmsgsize = MAX_MESSAGE_BYTES
+        self.socket.maxmsgsize = most_bytes
         self.socket.handshake_ivl = HANDSHAKE_MS
         self.socket.heartbeat_ivl = HEARTBEAT_MS
         self.socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
         self.socket.sndtimeo = 0
-        if doorman is not None and self.guarded:
+        if self._lock is None:
             doorman.guard(self.socket)
         try:
             self.endpoint = self._bound(endpoint)

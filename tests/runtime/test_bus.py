@@ -120,17 +120,20 @@ def test_an_oversized_message_costs_its_sender_the_connection(
     assert [request.message for request in requests(bus)] == [QUESTION]
 
 
-def test_raw_bytes_on_a_tcp_port_do_no_harm(tmp_path: Path) -> None:
+def test_raw_bytes_on_a_tcp_port_are_no_message(tmp_path: Path) -> None:
+    """Without a domain for ZAP, libzmq takes them for the protocol of ZeroMQ 2, and reads on."""
     dice = random.Random(5)
     local = "tcp://127.0.0.1:*"
     with Bus(local, local, Journal(tmp_path / "j.db")) as bus, zmq.Context() as context:
-        for endpoint in [bus.stream, bus.requests] * 40:
+        for endpoint in [bus.stream, bus.requests] * 100:
             port = int(endpoint.rpartition(":")[2])
             with socket.create_connection(("127.0.0.1", port)) as raw:
-                raw.sendall(
-                    dice.choice([b"", b"\x01\x00", b"\xff" + bytes(8)]) + dice.randbytes(99)
+                greeting = dice.choice(
+                    [b"", b"\x01\x00", b"\xff" + bytes(8), b"POST / HTTP/1.1\r\n"]
                 )
+                raw.sendall(greeting + dice.randbytes(300))
             assert bus.poll(1) == []
+        assert bus.hostile == 0
         with context.socket(zmq.DEALER) as dealer:
             dealer.connect(bus.requests)
             dealer.send(packed(QUESTION))
@@ -151,7 +154,43 @@ def test_subscribers_may_say_only_which_topics(bus: Bus) -> None:
         assert bus.subscribed(HEALTH)
         assert not bus.subscribed(ANSWER)
         assert bus.hostile >= 2
-        assert len(bus._subscribed) == 1
+        assert len(bus.subscriptions.prefixes) == 1
+
+
+def ended(peer: zmq.Socket[bytes], bus: Bus) -> bool:
+    """Whether the bus ends this peer's connection, within twenty seconds."""
+    with peer.get_monitor_socket(zmq.EVENT_DISCONNECTED) as ends:
+        deadline_s = time.monotonic() + 20
+        while not ends.poll(0) and time.monotonic() < deadline_s:
+            bus.poll(10)
+        return bool(ends.poll(0))
+
+
+def test_who_subscribes_to_a_thousand_things_that_are_not_there_is_cut_off(bus: Bus) -> None:
+    """libzmq keeps every prefix as long as the connection: memory would be the peer's to take."""
+    with zmq.Context() as context, Client(bus.stream, bus.requests) as client:
+        client.subscribe([HEALTH])
+        with context.socket(zmq.XSUB) as peer:
+            peer.sndhwm = peer.linger = 0
+            peer.connect(bus.stream)
+            for topic in range(2000):
+                peer.send(b"\x01nonsense %d" % topic)
+            assert ended(peer, bus)
+        assert bus.hostile == 1
+        deadline_s = time.monotonic() + 20
+        while client.receive(0.01) is None:  # it comes back by itself
+            assert time.monotonic() < deadline_s
+            bus.poll(10)
+            bus.publish(HEALTH, Health(uptime_s=1))
+
+
+def test_an_upstream_message_of_many_bytes_is_never_read(bus: Bus) -> None:
+    with zmq.Context() as context, context.socket(zmq.XSUB) as peer:
+        peer.linger = 0
+        peer.connect(bus.stream)
+        peer.send(b"\x01" + bytes(1000))
+        assert ended(peer, bus)
+        assert bus.hostile == 0
 
 
 def test_a_flood_may_not_keep_the_front_process(bus: Bus, dealer: zmq.Socket[bytes]) -> None:

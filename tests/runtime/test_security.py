@@ -262,7 +262,7 @@ def test_plain_bytes_at_a_guarded_port_are_no_message(ring: Keyring, tmp_path: P
         taken += bus.poll(300)
         assert taken == []
         assert bus.hostile == 0
-        assert bus._subscribed == set()
+        assert bus.subscriptions.prefixes == set()
 
 
 def test_oversized_messages_cost_their_sender_the_connection(
