@@ -27,7 +27,7 @@ class BagNode:
 
     def __init__(self, folder: Path) -> None:
         self._types = get_typestore(Stores.ROS2_HUMBLE)
-        self._connections: dict[str, Any] = {}
+        self._connections: dict[str, tuple[str, Any]] = {}
         try:
             self._writer = Writer(folder, version=VERSION)
             self._writer.open()
@@ -36,13 +36,14 @@ class BagNode:
                 f"{folder} cannot be recorded to ({error}); name a new folder"
             ) from error
 
-    def publish(self, topic: str, kind: str, fields: Fields) -> None:
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(
-                topic, kind, typestore=self._types
-            )
+    def announce(self, topic: str, kind: str) -> None:
+        made = self._writer.add_connection(topic, kind, typestore=self._types)
+        self._connections[topic] = kind, made
+
+    def publish(self, topic: str, fields: Fields) -> None:
+        kind, connection = self._connections[topic]
         data = self._types.serialize_cdr(self._build(kind, fields), kind)
-        self._writer.write(self._connections[topic], time.time_ns(), data)
+        self._writer.write(connection, time.time_ns(), data)
 
     def subscribe(self, topic: str, kind: str, hear: Callable[[Any], None]) -> None:
         """A recording hears nothing."""

@@ -43,10 +43,11 @@ class DdsNode:
         self._writers: dict[str, tuple[type[Any], Any]] = {}
         self._readers: list[tuple[Any, Callable[[Any], None]]] = []
 
-    def publish(self, topic: str, kind: str, fields: Fields) -> None:
-        if topic not in self._writers:
-            made = Topic(self._participant, f"rt{topic}", KINDS[kind], qos=RELIABLE)
-            self._writers[topic] = KINDS[kind], DataWriter(self._participant, made, qos=RELIABLE)
+    def announce(self, topic: str, kind: str) -> None:
+        made = Topic(self._participant, f"rt{topic}", KINDS[kind], qos=RELIABLE)
+        self._writers[topic] = KINDS[kind], DataWriter(self._participant, made, qos=RELIABLE)
+
+    def publish(self, topic: str, fields: Fields) -> None:
         type_, writer = self._writers[topic]
         writer.write(build(type_, fields))
 

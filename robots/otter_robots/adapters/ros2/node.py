@@ -24,8 +24,11 @@ Fields = Mapping[str, Any]
 class Node(Protocol):
     """A node on a network, or what stands for one."""
 
-    def publish(self, topic: str, kind: str, fields: Fields) -> None:
-        """Publish a message of the ROS type `kind`; reliable, kept for those who are there."""
+    def announce(self, topic: str, kind: str) -> None:
+        """Make a topic of the ROS type `kind` known: those who find it in time miss nothing."""
+
+    def publish(self, topic: str, fields: Fields) -> None:
+        """Publish on a topic that was announced; reliable, for those who are there."""
 
     def subscribe(self, topic: str, kind: str, hear: Callable[[Any], None]) -> None:
         """Have `hear` called in `turn`, with the message as an object with its fields."""
@@ -43,9 +46,13 @@ class Nodes:
     def __init__(self, *nodes: Node) -> None:
         self._nodes = nodes
 
-    def publish(self, topic: str, kind: str, fields: Fields) -> None:
+    def announce(self, topic: str, kind: str) -> None:
         for node in self._nodes:
-            node.publish(topic, kind, fields)
+            node.announce(topic, kind)
+
+    def publish(self, topic: str, fields: Fields) -> None:
+        for node in self._nodes:
+            node.publish(topic, fields)
 
     def subscribe(self, topic: str, kind: str, hear: Callable[[Any], None]) -> None:
         for node in self._nodes:
@@ -99,5 +106,8 @@ class Silent:
     def __init__(self, node: Node) -> None:
         self.subscribe, self.turn, self.close = node.subscribe, node.turn, node.close
 
-    def publish(self, topic: str, kind: str, fields: Fields) -> None:
+    def announce(self, topic: str, kind: str) -> None:
+        return
+
+    def publish(self, topic: str, fields: Fields) -> None:
         return

@@ -29,12 +29,15 @@ class RclpyNode:
         # Its own handlers would end the context before ours has closed what is open.
         rclpy.init(domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node(name)
-        self._publishers: dict[str, Any] = {}
+        self._publishers: dict[str, tuple[Any, Any]] = {}
 
-    def publish(self, topic: str, kind: str, fields: Fields) -> None:
-        if topic not in self._publishers:
-            self._publishers[topic] = self._node.create_publisher(message_class(kind), topic, DEPTH)
-        self._publishers[topic].publish(build(message_class(kind), fields, message_class))
+    def announce(self, topic: str, kind: str) -> None:
+        class_ = message_class(kind)
+        self._publishers[topic] = class_, self._node.create_publisher(class_, topic, DEPTH)
+
+    def publish(self, topic: str, fields: Fields) -> None:
+        class_, publisher = self._publishers[topic]
+        publisher.publish(build(class_, fields, message_class))
 
     def subscribe(self, topic: str, kind: str, hear: Callable[[Any], None]) -> None:
         qos = qos_profile_sensor_data if kind == IMAGE else DEPTH

@@ -39,6 +39,9 @@ class Bridge:
         self.health: Health | None = None
         self._diagnose_at_s = self._look_at_s = 0.0
         self._shots = 0
+        for name in ("plan", "answer", "act"):
+            node.announce(f"{config.namespace}/{name}", STRING)
+        node.announce(config.diagnostics, DIAGNOSTICS)
         node.subscribe(f"{config.namespace}/question", STRING, self._asked)
         node.subscribe(f"{config.namespace}/stop", BOOL, self._stop)
         if config.camera is not None:
@@ -87,7 +90,7 @@ class Bridge:
         self._publish("act", json.dumps({"skill": step.skill, "arguments": step.arguments}))
 
     def _publish(self, name: str, data: str) -> None:
-        self.node.publish(f"{self.config.namespace}/{name}", STRING, {"data": data})
+        self.node.publish(f"{self.config.namespace}/{name}", {"data": data})
         self.events("published", topic=f"{self.config.namespace}/{name}", data=data)
 
     # From the network.
@@ -141,7 +144,7 @@ class Bridge:
         }
         header = {"stamp": {"sec": sec, "nanosec": nanosec}, "frame_id": ""}
         fields = {"header": header, "status": [status]}
-        self.node.publish(self.config.diagnostics, DIAGNOSTICS, fields)
+        self.node.publish(self.config.diagnostics, fields)
 
     def _state(self) -> tuple[int, str]:
         if not self.ear.bus.alive():
