@@ -7,6 +7,7 @@ from otter_robots.messages import (
     Answer,
     AnswerDelta,
     Command,
+    Exemplar,
     Fault,
     Health,
     Lost,
@@ -32,6 +33,8 @@ def describe(message: Message) -> str:
     if isinstance(message, Command):
         said = " ".join(f"{name}={value}" for name, value in message.arguments.items())
         return f"{message.name} {said}".rstrip() + f"  [from {message.stamp.client or 'here'}]"
+    if isinstance(message, Exemplar):
+        return f"exemplar {message.id}: {message.instruction} -> {message.answer}"
     if isinstance(message, Health):
         return _pulse(message)
     return repr(message)
