@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 from PIL import Image as Pillow
 
 from otter_robots.messages import Image
-from otter_runtime.bundle import Manifest
+from otter_runtime.bundle import Bundle, Manifest
 from otter_runtime.clock import VirtualClock
 from otter_runtime.decoding import Decoder
 from otter_runtime.frame import Frame
 from otter_runtime.loop import StepLoop
+from otter_runtime.onnx_engine import open_engine
 from otter_runtime.preprocess import Preprocessor
 from otter_runtime.prompt import render
 from otter_runtime.window import Window
@@ -204,3 +206,31 @@ def test_a_question_goes_ahead_of_it_and_the_standing_instruction_does_not(
     loop.ask(Ask(id="q", text=QUESTION))
     events = [event for event in drain(loop) if isinstance(event, (Said, Pinned))]
     assert [event.id for event in events] == ["q", "a", "s"]
+
+
+def test_on_real_graphs_what_is_kept_changes_nothing(
+    bundle: Path, frame: Callable[..., Frame]
+) -> None:
+    """One loop that keeps everything, against loops that begin anew for each question."""
+    loaded = Bundle.load(bundle)
+    engine = open_engine(loaded, threads=1)
+
+    def begin() -> StepLoop:
+        return StepLoop(engine, loaded.manifest, loaded.tokenizer(), VirtualClock())
+
+    keeping, texts = begin(), []
+    assert pinned(keeping, pin("a", answer="L", question="Go?")) == ""
+    assert pinned(keeping, pin("b", seed=7, answer="R", question="Go?")) == ""
+    for newest in range(4):
+        keeping.show(frame(newest))
+        drain(keeping)
+        texts.append(answer(keeping, "Go?"))
+        fresh = begin()
+        pinned(fresh, pin("a", answer="L", question="Go?"))
+        pinned(fresh, pin("b", seed=7, answer="R", question="Go?"))
+        for number in range(newest + 1):
+            fresh.show(frame(number))
+            drain(fresh)
+        assert texts[-1] == answer(fresh, "Go?")
+    assert len(set(texts)) > 1
+    assert keeping.counters.reused > 0
