@@ -29,6 +29,7 @@ class Calibration:
         """The samples, as the bundle will see them. Raises UserError."""
         if not self.path.exists():
             raise UserError(f"there is no {self.path}; give samples to --calibration")
+        self._require_used()
         if self.kind == "samples":
             preprocess = settings.preprocess(checkpoint.config)
             return read_samples(self.path, preprocess, checkpoint.config.tokens.image)
@@ -45,6 +46,17 @@ class Calibration:
     def describe(self) -> dict[str, Any]:
         """For the manifest: what it was and its name."""
         return {"kind": self.kind, "name": self.path.resolve().name}
+
+    def _require_used(self) -> None:
+        """What is given beside the path belongs to its kind."""
+        for option, given, kind in (
+            ("--prompt", self.prompts, "clips"),
+            ("--images", self.images, "mimic-it"),
+        ):
+            if given and self.kind != kind:
+                raise UserError(
+                    f"{option} is for {kind}, but {self.path} is {self.kind}; leave it out"
+                )
 
     def _shown(self, settings: Settings) -> Iterable[Shown]:
         if self.kind == "mimic-it":

@@ -41,12 +41,22 @@ def read_clips(
     if not clips:
         raise UserError(f"{folder} holds no videos or images; give a folder of clips")
     asked = [Prompt(text) for text in prompts] or _read_prompts(folder)
+    _require_known(asked, {clip.name for clip in clips}, folder)
     for at, clip in enumerate(clips):
         own = [prompt for prompt in asked if prompt.clip in (None, clip.name)]
         count = (at + 1) * limit // len(clips) - at * limit // len(clips)
         for turn, window in enumerate(_windows(clip, frames, rate_hz, count if own else 0)):
             prompt = own[(at + turn) % len(own)]
             yield Shown(window, prompt.question, prompt.answer)
+
+
+def _require_known(prompts: Sequence[Prompt], clips: set[str], folder: Path) -> None:
+    for prompt in prompts:
+        if prompt.clip is not None and prompt.clip not in clips:
+            raise UserError(
+                f"a prompt is of the clip {prompt.clip!r}, which {folder} has not "
+                f"(it has {min(clips)} and {len(clips) - 1} more); correct its name"
+            )
 
 
 def _is_clip(path: Path) -> bool:

@@ -108,6 +108,7 @@ def test_a_line_of_text_is_a_question_and_its_answer(folder: Path) -> None:
         ({"a.png": "", "prompts.json": "[{"}, "should be a list of questions"),
         ({"a.png": "", "prompts.yaml": "- {ask: what}"}, "unknown field `ask`"),
         ({"a.png": "", "prompts.txt": "Go?"}, "no image that OpenCV can read"),
+        ({"a.png": "", "prompts.yaml": "- {question: Q, clip: b}"}, "clip 'b', which .* has not"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(
@@ -117,6 +118,15 @@ def test_what_cannot_be_asked_is_one_sentence(
         (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=said):
         windows(tmp_path, 2)
+
+
+def test_what_belongs_to_another_kind_is_refused(
+    folder: Path, mimicit: Path, pocket: Checkpoint
+) -> None:
+    with pytest.raises(UserError, match="--images is for mimic-it"):
+        read(folder, pocket, prompts=("Go?",), images=mimicit)
+    with pytest.raises(UserError, match="--prompt is for clips"):
+        read(mimicit, pocket, prompts=("Go?",))
 
 
 def test_texts_need_a_tokenizer(folder: Path) -> None:
