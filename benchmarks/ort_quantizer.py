@@ -51,7 +51,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINT = ROOT / "tuning" / "pocket" / "checkpoint"
 # Ours, said in its words; products of two activations stay float, as in our graphs.
 OPTIONS = {"ActivationSymmetric": True, "WeightSymmetric": True, "MatMulConstBOnly": True}
-SHOWN = ("features_cosine", "media_cosine", "logits_cosine", "next_token_kl", "answers_equal")
+SHOWN = ("features_cosine", "media_cosine", "logits_cosine", "next_token_kl")
 Feed = dict[str, Any]
 
 
