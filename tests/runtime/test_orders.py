@@ -192,6 +192,37 @@ def test_a_command_reaches_every_robot_and_goes_on_after_a_restart(publish: Publ
     assert all(message.journalled for message in heard)
 
 
+def exchange(dealer: zmq.Socket[bytes], data: bytes) -> tuple[Envelope, Ack]:
+    """Send these bytes and give what comes back for them."""
+    dealer.send(data)
+    assert dealer.poll(20_000)
+    envelope, ack = unpack(dealer.recv())
+    assert isinstance(ack, Ack)
+    return envelope, ack
+
+
+def test_captured_bytes_are_refused_by_the_process_that_comes_after_kill_9(
+    publish: Publish,
+) -> None:
+    grip = Command(name="open-gripper")
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger = 0
+        with publish() as running:
+            dealer.connect(running.requests)
+            heard, first = exchange(dealer, packed(grip))
+            assert first.reason == STALE  # it names no run; the refusal tells run and clock
+            now = Stamp(client="arm", epoch=heard.epoch, seq=heard.mono_ns, ttl_ms=60_000.0)
+            captured = packed(msgspec.structs.replace(grip, stamp=now))
+            assert exchange(dealer, captured)[1].ok
+            assert exchange(dealer, captured)[1].reason == REPLAYED
+            running.kill()
+            with publish():
+                assert exchange(dealer, captured)[1].reason == STALE
+        journal = Journal(running.journal)
+        assert len(list(journal.backwards("command"))) == 1
+        journal.close()
+
+
 def test_what_was_said_to_have_failed_is_not_carried_out_later(publish: Publish) -> None:
     with publish() as running, connected(running) as robot, connected(running) as operator:
         robot.subscribe([COMMAND, ANSWER])
