@@ -27,6 +27,8 @@ def test_a_jetson_takes_fp16_for_what_sees_and_int8_for_what_speaks() -> None:
     jetson = TARGETS["jetson"]
     assert str(jetson) == "vision=fp16,resampler=fp16,decoder=int8,head=int8"
     assert Choice.parse("decoder=fp16", jetson) == Choice("fp16", "fp16", "fp16", "fp16")
+    assert Choice.parse("int4", jetson) == Choice("fp16", "fp16", "int4", "int8")
+    assert str(Choice.parse("int4", TARGETS["cpu"])) == "int4"
     assert str(TARGETS["cpu"]) == "int8"
 
 

@@ -62,8 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         metavar="CHOICE",
         default="",
-        help="of all parts (int8, the default), or part by part: vision=fp16,decoder=int8; parts "
-        "are vision, resampler, decoder and head",
+        help="fp32, fp16, int8, int8-dynamic or int4 (the decoder's alone); or part by part: "
+        "vision=fp16,decoder=int8; parts are vision, resampler, decoder and head",
     )
     parser.add_argument(
         "--target",

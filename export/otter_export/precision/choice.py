@@ -29,8 +29,9 @@ class Choice:
         """`int8`, `vision=fp16,decoder=int8`, or both: `int8,vision=fp16`.
 
         A name alone is for all parts, but `int4`, which is for weights that are read once per
-        token: the decoder's body. `vision` covers the resampler and `decoder` the head, unless
-        named themselves. What is not named is as in `base` (default: int8 everywhere).
+        token: the decoder's body, the other graphs staying as in `base`. `vision` covers the
+        resampler and `decoder` the head, unless named themselves. What is not named is as in
+        `base` (default: int8 everywhere).
 
         Raises UserError for an unknown name or part, with the nearest known one.
         """
@@ -41,6 +42,8 @@ class Choice:
             _known(name, tuple(RECIPES), "precision")
             if part:
                 named[_known(part, PARTS, "part of the network")] = name
+            elif name == "int4":
+                choice = replace(choice, decoder=name, head="int8")
             else:
                 choice = cls.all(name)
         for part, follower in (("decoder", "head"), ("vision", "resampler")):
