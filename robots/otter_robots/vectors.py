@@ -63,14 +63,26 @@ def missing(folder: Path) -> Iterator[Vector]:
     for message in MESSAGES:
         name = message.__name__
         there = sorted(folder.glob(f"{name}-full*.json"))
-        known = {field for path in there for field in json.loads(path.read_text())["body"]}
-        if not known >= set(message.__struct_fields__):
+        full = _packed(message)
+        known = {field for path in there for field in _fields(json.loads(path.read_text())["body"])}
+        if not known >= _fields(msgspec.msgpack.decode(full)["body"]):
             number = f"-{len(there) + 1}" if there else ""
-            yield f"{name}-full{number}", _packed(message)
+            yield f"{name}-full{number}", full
         if not (folder / f"{name}-least.json").exists():
             yield f"{name}-least", _packed(message, optional=False)
         if not (folder / f"{name}-future.json").exists():
             yield f"{name}-future", _packed(message, more=UNKNOWN)
+
+
+def _fields(value: Any, path: str = "") -> set[str]:
+    """The paths of all fields, those of nested structs included."""
+    if isinstance(value, dict):
+        return {path} | {
+            found for name, one in value.items() for found in _fields(one, f"{path}.{name}")
+        }
+    if isinstance(value, list):
+        return {path} | {found for one in value for found in _fields(one, path)}
+    return {path}
 
 
 def _packed(message: type[Message], *, optional: bool = True, more: Any = None) -> bytes:
