@@ -139,6 +139,18 @@ def test_cameras() -> None:
         body(Keyed(), camera="depth").begin(0)
 
 
+def test_what_a_simulator_says_is_not_ours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greeting() -> Corridor:
+        print("Welcome!")
+        return Corridor()
+
+    monkeypatch.setattr(gymnasium, "greeting", greeting, raising=False)
+    assert isinstance(open_env(Config(env="gymnasium:greeting")), Corridor)
+    assert capsys.readouterr() == ("", "Welcome!\n")
+
+
 @pytest.mark.parametrize(
     ("env", "says"),
     [

@@ -6,7 +6,9 @@ why a skill was chosen. It looks at pictures only, never at what else the enviro
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,10 +132,12 @@ def open_env(config: Config) -> Any:
         kwargs.setdefault("render_mode", "rgb_array")
     module, colon, name = config.env.partition(":")
     try:
-        # gymnasium's own `module:id` has a version, a class cannot.
-        if colon and "-v" not in name:
-            return getattr(importlib.import_module(module), name)(**kwargs)
-        return gymnasium.make(config.env, **kwargs)
+        # Simulators greet on stdout, which is for our events.
+        with contextlib.redirect_stdout(sys.stderr):
+            # gymnasium's own `module:id` has a version, a class cannot.
+            if colon and "-v" not in name:
+                return getattr(importlib.import_module(module), name)(**kwargs)
+            return gymnasium.make(config.env, **kwargs)
     except ModuleNotFoundError as error:
         raise UserError(f"{config.env} needs {error.name}; install it") from error
     except (AttributeError, TypeError, gymnasium.error.Error) as error:
