@@ -62,7 +62,7 @@ def test_answers_belong_to_their_own_episode() -> None:
 def test_the_oracle_fetches_and_remembers() -> None:
     played = closed_loop.play(True, evaluation_seeds(3, 2, closed_loop.OFFSET), None)
     assert all(isinstance(episode, Episode) and episode.success for episode in played)
-    assert all(3 < episode.steps < 24 for episode in played)
+    assert all(3 < episode.steps < 22 for episode in played)
 
 
 @pytest.mark.slow

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from otter_tuning.pocket.kinds import KINDS
 from otter_tuning.pocket.world import View, World
 
-FORWARD_M = 0.3  # 4 steps a second: within the pace of the wearer in the training episodes
-TURN_DEG = 15.0
+# 4 steps a second: within the pace of the wearer in the training episodes, and a turn is less than
+# the 24 degrees that count as ahead.
+FORWARD_M = 0.3
+TURN_DEG = 20.0
 MAX_STEPS = 120  # 30 s
 # So much room round the target that the robot, 0.8 m across, gets to it from every side; pickup
 # takes the first thing within reach, and fails where a wall is.
@@ -30,8 +32,8 @@ CLEAR_M = 0.9
 MEMORY_M = (2.0, 3.0)
 BROAD_M = 0.6  # half of the way that has to be free: the robot's radius, and for steps aside
 TURN_AWAY_DEG = (22.0, 22.0, 21.0)
-# Enough to turn back, go there and reach for it (17); not to look round the other way first.
-MEMORY_STEPS = 24
+# Enough to turn back, go there and reach for it (16); not to look round the other way first (26).
+MEMORY_STEPS = 22
 
 
 class Room(World):
