@@ -222,6 +222,15 @@ def test_two_prompts_at_a_time(trt: Trt, bundle: Bundle) -> None:
             near(engine.step(a, token, 1, shown), truth.step(b, token, 1, shown), 0.05)
 
 
+def test_sentences_are_scored_as_onnx_runtime_scores_them(trt: Trt, bundle: Bundle) -> None:
+    build(bundle, silent)
+    engine, truth = open_engine(bundle, provider=NATIVE), OnnxEngine(bundle, 1, "cpu")
+    shown = media(truth, 1)
+    rows = engine.logits(engine.new_cache(), [5, 6, 7], [0, 1, 1], shown)
+    near(rows, truth.logits(truth.new_cache(), [5, 6, 7], [0, 1, 1], shown), 0.05)
+    assert (engine.rows, truth.rows) == (1, 64)
+
+
 def test_memory_is_given_back(trt: Trt, cuda: Cuda, bundle: Bundle) -> None:
     build(bundle, silent)
     engine = open_engine(bundle, provider=NATIVE)
