@@ -70,7 +70,9 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="check everything, move nothing")
     args = parser.parse_args()
     registry = Registry.of(Walker(), words={"thing": args.thing})
-    guard = Guard(registry, dry_run=args.dry_run, min_confidence=args.sure, say=print)
+    guard = Guard(
+        registry, dry_run=args.dry_run, min_confidence=args.sure, same_clock=True, say=print
+    )
     stream, requests = (
         endpoints.stream_endpoint(args.folder),
         endpoints.requests_endpoint(args.folder),

@@ -64,8 +64,10 @@ class Guard:
     `registry` says what the robot can do. With `dry_run` everything is checked and told to `say`,
     and nothing moves. `max_age_ms` holds answers to a shorter age than their own ttl.
     `min_confidence` refuses what the model is not sure of. Where the topic health is silent for
-    `silent_s` (None: never), the guard stops; before the first heartbeat it refuses. `on_stop` is
-    called with the reason, once per stop: halt the motors there. `clock` is monotonic, in seconds.
+    `silent_s` (None: never), the guard stops; before the first heartbeat it refuses. `same_clock`
+    says that the runtime is on this machine, so that a message's age is known from the first on.
+    `on_stop` is called with the reason, once per stop: halt the motors there. `clock` is monotonic,
+    in seconds.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Guard:
         max_age_ms: float | None = None,
         min_confidence: float = 0.0,
         silent_s: float | None = SILENT_S,
+        same_clock: bool = False,
         on_stop: Callable[[str], None] | None = None,
         say: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -87,7 +90,7 @@ class Guard:
         self._why: str | None = None
         self._local = False
         self._beat_s: float | None = None
-        self._transit = Transit()
+        self._transit = Transit(same_clock)
         self._epoch = ""
         self._last: tuple[str, int] = ("", 0)
         self._done_s: dict[str, deque[float]] = {}

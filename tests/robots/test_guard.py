@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -340,6 +341,20 @@ def test_clocks_that_drift_apart_do_not_look_like_a_queue(drift: float) -> None:
     # and a queue that grows by a tenth of the time does
     late = [transit.waited_s("e", 7 + at_s * 0.9, at_s) for at_s in range(86_400, 86_500, 10)]
     assert late[-1] > 5
+
+
+def test_on_one_machine_the_first_message_tells_its_age_too() -> None:
+    transit = Transit(same_clock=True)
+    assert transit.waited_s("a", 10.0, 19.5) == 9.5
+    assert transit.waited_s("a", 10.0, 9.0) == 0
+    message = answer("Stand up.")
+    envelope = seal(message, topic="answer", epoch="1", seq=1)
+    late = Guard(
+        Registry.of(Rover()), silent_s=None, same_clock=True, clock=lambda: time.monotonic() + 2
+    )
+    with pytest.raises(Refused) as caught:
+        late.check(envelope, message)
+    assert caught.value.reason == "old"
 
 
 def test_a_new_epoch_has_a_new_clock() -> None:
