@@ -63,6 +63,8 @@ class Run:
         set_seed(config.seed)
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(
+            # Said, because Accelerate's launcher does not pass it on to several processes.
+            cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if config.precision == "bf16" else "no",
             kwargs_handlers=[unused],
         )
@@ -105,6 +107,8 @@ class Run:
     def run(self) -> Path:
         """All that is left; writes the tuned checkpoint and gives its folder."""
         began = time.monotonic()
+        if self.log is not None:
+            print(self.describe(), file=sys.stderr, flush=True)
         for step, batches in self._ahead():
             values = self.step(step, batches)
             made, before = step + 1, self.place.seconds
@@ -116,6 +120,16 @@ class Run:
             self._write()
         self.accelerator.wait_for_everyone()
         return self.out
+
+    def describe(self) -> str:
+        """Processes, device, what learns: one line."""
+        count = sum(p.numel() for p in self.objective.parameters() if p.requires_grad)
+        accelerator = self.accelerator
+        return (
+            f"{accelerator.num_processes} process(es), {accelerator.distributed_type.value}, "
+            f"{accelerator.device}, {self.config.precision}; {self.steps} steps from "
+            f"{self.place.step}; {count:,} parameters learn ({', '.join(self.config.train)})"
+        )
 
     def step(self, step: int, batches: list[Batch]) -> dict[str, float]:
         """One step of the optimizer over `batches`; the loss is a mean over learned tokens."""
