@@ -7,6 +7,7 @@ workstation's (otter_model), so that check is None here.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,8 @@ class ReferenceEngine(OnnxEngine):
     reference computes too. A device refuses this.
     """
 
-    def _check_images(self, seen: int, media: int) -> None:
-        return None
+    def _check(self, held: int, ids: Sequence[int], media_index: Sequence[int], media: int) -> None:
+        super()._check(held, ids, media_index, max(media, *media_index))
 
 
 def fp32_engine(checkpoint: Checkpoint, folder: Path) -> ReferenceEngine:

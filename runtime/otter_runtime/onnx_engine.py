@@ -99,7 +99,7 @@ class OnnxEngine:
     ) -> Floats:
         """As `prefill`, with the logits of every token: (tokens, vocab)."""
         assert isinstance(cache, OnnxCache)
-        check_call(self.manifest, cache.length, ids, media_index, len(media))
+        self._check(cache.length, ids, media_index, len(media))
         cache.reserve(cache.length + len(ids))
         shown = self._media(media)
         rows = []
@@ -111,6 +111,9 @@ class OnnxEngine:
             if not last_only:
                 rows[-1] = rows[-1].copy()
         return rows[-1] if last_only else np.concatenate(rows)
+
+    def _check(self, held: int, ids: Sequence[int], media_index: Sequence[int], media: int) -> None:
+        check_call(self.manifest, held, ids, media_index, media)
 
     def describe(self) -> dict[str, Any]:
         """Backend, version, provider, threads and precisions."""
