@@ -9,6 +9,7 @@ from otter_robots.messages import (
     Command,
     Exemplar,
     Fault,
+    Governor,
     Health,
     Lost,
     Message,
@@ -28,6 +29,8 @@ def describe(message: Message) -> str:
         return f"{message.state} {message.detail}".rstrip()
     if isinstance(message, Fault):
         return f"{'over' if message.cleared else 'fault'} ({message.code}): {message.detail}"
+    if isinstance(message, Governor):
+        return f"governor at step {message.step} of {message.steps}: {message.reason}"
     if isinstance(message, Lost):
         return f"{message.count} messages of {message.topic} are gone for good"
     if isinstance(message, Command):

@@ -125,7 +125,10 @@ class Health(Message, frozen=True, kw_only=True):
     first; `frames_damaged` counts those that could not be decoded or were not what they said;
     `hostile` counts requests that were no message of ours. `missed` is what subscribers
     said they missed, `recovered` what they were given from the journal, `lost` what was gone.
-    `stopped` is true from a Command `stop` to the next `resume`, across restarts.
+    `stopped` is true from a Command `stop` to the next `resume`, across restarts. `blind` is the
+    code of why nothing is answered from the camera just now, `disk_free_mb` the room where the
+    journal is, `denied` how often somebody was turned away at the door. `temperature_c` is the
+    hottest sensor's, None where there is none, and `governor_step` how far performance was lowered.
     """
 
     uptime_s: Annotated[float, Meta(ge=0)]
@@ -145,6 +148,34 @@ class Health(Message, frozen=True, kw_only=True):
     journal_ok: bool = True
     stopped: bool = False
     rss_mib: Annotated[float, Meta(ge=0)] | None = None
+    blind: Name = ""
+    disk_free_mb: Annotated[float, Meta(ge=0)] | None = None
+    denied: Count = 0
+    temperature_c: float | None = None
+    governor_step: Count = 0
+
+
+class Governor(Message, frozen=True, kw_only=True):
+    """The runtime lowers or restores what it does, and why: heat, or a power supply at its limit.
+
+    `step` counts from 0, where nothing is lowered, to `steps`. `rate_hz`, `window_frames`,
+    `max_new_tokens` and `bundle` are the limits of this step; None is none. `temperature_c` is the
+    hottest sensor's, called `zone`; `throttled` counts the hardware's own throttling since the
+    start; `power_mode` is its name on a Jetson.
+    """
+
+    step: Count
+    steps: Count
+    reason: str
+    temperature_c: float | None = None
+    zone: Name = ""
+    throttled: Count = 0
+    power_mode: Name = ""
+    rate_hz: Annotated[float, Meta(gt=0)] | None = None
+    window_frames: Annotated[int, Meta(ge=1)] | None = None
+    max_new_tokens: Annotated[int, Meta(ge=1)] | None = None
+    bundle: str | None = None
+    journalled: bool = False
 
 
 class Fault(Message, frozen=True, kw_only=True):
@@ -342,6 +373,7 @@ MESSAGES: tuple[type[Message], ...] = (
     Abstain,
     Status,
     Health,
+    Governor,
     Fault,
     Question,
     Picture,

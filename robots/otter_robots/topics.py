@@ -22,6 +22,7 @@ from otter_robots.messages import (
     Exemplar,
     Fault,
     Forget,
+    Governor,
     Health,
     History,
     Instruct,
@@ -56,10 +57,11 @@ DELTA = Topic("delta", (AnswerDelta,), None, False, "pieces of an answer while i
 STATUS = Topic("status", (Status,), None, True, "a runtime starts, runs, ends")
 HEALTH = Topic("health", (Health,), 1.0, False, "the heartbeat")
 FAULT = Topic("fault", (Fault,), None, True, "what is wrong while the runtime carries on")
+GOVERNOR = Topic("governor", (Governor,), None, True, "performance is lowered or restored, and why")
 COMMAND = Topic("command", (Command,), None, True, "orders to the robots, past the model")
 
 TOPICS: dict[str, Topic] = {
-    topic.name: topic for topic in (ANSWER, DELTA, STATUS, HEALTH, FAULT, COMMAND)
+    topic.name: topic for topic in (ANSWER, DELTA, STATUS, HEALTH, FAULT, GOVERNOR, COMMAND)
 }
 
 # What a client may do; each includes those before it.

@@ -14,13 +14,15 @@ from types import FrameType
 from otter_robots import endpoints
 from otter_runtime import folders
 from otter_runtime.brain import Settings
+from otter_runtime.bundle import MANIFEST
 from otter_runtime.bus import Bus
 from otter_runtime.child import ChildBrain
-from otter_runtime.config import BusConfig, RunConfig
+from otter_runtime.config import BusConfig, GovernorConfig, RunConfig
 from otter_runtime.drain import Drain
 from otter_runtime.errors import UserError
 from otter_runtime.eye import Eye, Source
 from otter_runtime.front import Front, Say
+from otter_runtime.governor import Governor
 from otter_runtime.journal import Journal
 from otter_runtime.keyring import Keyring
 from otter_runtime.pushed import Pushed
@@ -43,6 +45,7 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
     standing = Standing(config.instruction, config.interval_s, len(config.source))
     if config.fast and source.live:
         raise UserError("a live source cannot be read fast; leave --fast out")
+    governor = _governor(config.governor)
     settings = Settings(
         bundle=str(config.bundle or POCKET),
         threads=config.brain.threads,
@@ -55,7 +58,9 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         brain = ChildBrain(settings, config.brain.hung_s, config.brain.start_s)
         stack.callback(brain.close)
         eye = Eye(source, config.stale_ms, config.stuck_ms)
-        front = Front(config, bus, eye, brain, standing, say)
+        governor.start()
+        stack.callback(governor.close)
+        front = Front(config, bus, eye, brain, standing, governor, say)
         stack.enter_context(_signals(front))
         yield front
 
@@ -71,6 +76,16 @@ def _source(config: RunConfig) -> Source:
     if BUS in config.source:
         raise UserError(f"{BUS} is a live source and has no end; give it alone")
     return Drain(specs(config.source, config.folder_hz), config.fast, config.speed)
+
+
+def _governor(config: GovernorConfig) -> Governor:
+    for step in config.ladder:
+        if step.bundle and not (Path(step.bundle) / MANIFEST).is_file():
+            raise UserError(
+                f"governor.ladder at {step.above_c:g} °C has the bundle {step.bundle}, where no "
+                f"{MANIFEST} is; give the folder of an exported bundle"
+            )
+    return Governor(config)
 
 
 def _bus(config: BusConfig) -> Bus:

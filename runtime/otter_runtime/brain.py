@@ -11,7 +11,6 @@ import contextlib
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +21,7 @@ from otter_runtime.clock import Clock, RealClock
 from otter_runtime.errors import MissingExtra, OtterError, UserError
 from otter_runtime.frame import Frame
 from otter_runtime.loop import StepLoop
+from otter_runtime.pulse import BEAT_S, Pulse
 from otter_runtime.slots import Slots
 from otter_runtime.wire import (
     Alive,
@@ -30,6 +30,7 @@ from otter_runtime.wire import (
     Drop,
     Event,
     Failed,
+    Limit,
     Order,
     Pin,
     Ready,
@@ -37,7 +38,6 @@ from otter_runtime.wire import (
     Unpin,
 )
 
-ALIVE_S = 1.0  # between heartbeats
 POLL_S = 0.02  # how soon a deadline is noticed while nothing else happens
 OOM_SCORE = 500  # where memory runs out, the kernel takes the brain and not the bus
 
@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None = None
     provider: str = "cpu"
     window_frames: int | None = None
+    longest_s: float = 10.0  # no step takes longer
 
 
 class Brain(Protocol):
@@ -67,6 +68,12 @@ class Brain(Protocol):
 
     def pin(self, order: Pin | Unpin) -> None:
         """Put an exemplar in front of every prompt, or take it away."""
+
+    def limit(self, limit: Limit) -> None:
+        """Spend no more than this."""
+
+    def load(self, bundle: str | None) -> None:
+        """Answer with another bundle, or its own; what was asked is lost, and Ready follows."""
 
     def events(self) -> list[Event]:
         """What happened since the last call; never waits."""
@@ -107,6 +114,13 @@ class LocalBrain:
     def pin(self, order: Pin | Unpin) -> None:
         """Pin or unpin an exemplar."""
         self.loop.pin(order)
+
+    def limit(self, limit: Limit) -> None:
+        """Spend no more than this."""
+        self.loop.limit(limit)
+
+    def load(self, bundle: str | None) -> None:
+        """Nothing: it has the one loop that it was given."""
 
     def events(self) -> list[Event]:
         """Do one step; what came of it."""
@@ -160,23 +174,22 @@ def _check_window(frames: int, limit: int | None) -> None:
         )
 
 
-def serve(loop: StepLoop, channel: Channel, slots: Slots) -> None:
+def serve(loop: StepLoop, channel: Channel, slots: Slots, pulse: Pulse) -> None:
     """Take orders and make steps until the other end closes."""
-    alive_at_s = 0.0
+    loop.announce = pulse.begin
     while not channel.closed:
         for order in channel.receive(_patience(loop)):
             _take(loop, order, slots)
         for event in loop.step():
             channel.send(event)
-        if time.monotonic() >= alive_at_s:
-            channel.send(Alive())
-            alive_at_s = time.monotonic() + ALIVE_S
+        if loop.idle:
+            pulse.rest()
 
 
 def _patience(loop: StepLoop) -> float:
     if not loop.idle:
         return 0.0
-    return POLL_S if loop.waiting else ALIVE_S
+    return POLL_S if loop.waiting else BEAT_S
 
 
 def _take(loop: StepLoop, order: Order, slots: Slots) -> None:
@@ -187,6 +200,8 @@ def _take(loop: StepLoop, order: Order, slots: Slots) -> None:
         loop.ask(order)
     elif isinstance(order, Drop):
         loop.drop(order.id)
+    elif isinstance(order, Limit):
+        loop.limit(order)
     else:
         loop.pin(order)
 
@@ -206,9 +221,13 @@ def main() -> int:
         return error.exit_code
     try:
         channel.send(ready)
-        serve(loop, channel, slots)
+        pulse = Pulse(lambda s: channel.send(Alive(s)), loop.cost_ms, settings.longest_s)
+        serve(loop, channel, slots, pulse)
     except (BrokenPipeError, ConnectionResetError):
         return 0  # the front is gone
+    except MemoryError:
+        channel.send(Failed("the brain ran out of memory", user=False))
+        return 1
     return 0
 
 

@@ -18,13 +18,16 @@ import msgspec
 from otter_runtime.brain import Settings
 from otter_runtime.frame import Frame
 from otter_runtime.slots import Slots
+from otter_runtime.watch import Watch
 from otter_runtime.wire import (
+    Alive,
     Ask,
     Channel,
     Died,
     Drop,
     Event,
     Hung,
+    Limit,
     Order,
     Pin,
     Ready,
@@ -35,18 +38,25 @@ from otter_runtime.wire import (
 
 BACK_OFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 STEADY_S = 30.0  # alive for so long, a brain's next death counts as its first
+START_FACTOR, START_LEAST_S = 4.0, 10.0  # of the first start's time, later ones take at most
 SEND_PATIENCE_S = 2.0
 END_PATIENCE_S = 2.0
+WORDS_PATIENCE_S = 0.5
 
 
 class ChildBrain:
     """A brain in its own process; restarts itself, with back-off, from within `events`."""
 
     def __init__(self, settings: Settings, hung_s: float = 10.0, start_s: float = 300.0) -> None:
-        """A brain that is silent for `hung_s`, or `start_s` before it is ready, hangs."""
-        self.settings = settings
+        """A brain hangs that breaks its promise of a sign of life, or takes `start_s` to be ready.
+
+        `hung_s` is the longest it can promise; see `pulse` and `watch`.
+        """
+        self.settings = msgspec.structs.replace(settings, longest_s=hung_s)
         self.restarts = 0
+        self._own = self.settings
         self._hung_s, self._start_s = hung_s, start_s
+        self._begun_s: dict[str, float] = {}  # how long a bundle's start took
         self._slots = Slots()
         self._deaths = 0
         self._start_at_s = 0.0
@@ -80,6 +90,21 @@ class ChildBrain:
         """Pin or unpin an exemplar."""
         self._send(order)
 
+    def limit(self, limit: Limit) -> None:
+        """Spend no more than this."""
+        self._send(limit)
+
+    def load(self, bundle: str | None) -> None:
+        """Answer with another bundle, or its own: this brain ends, another begins, `Ready` follows.
+
+        Whoever calls it gives up what was asked: no `Died` comes of it.
+        """
+        other = bundle and msgspec.structs.replace(self._own, bundle=bundle, window_frames=None)
+        self.settings = other or self._own
+        if self._process is not None:
+            self._kill()
+        self._start()
+
     def events(self) -> list[Event]:
         """What the brain said; Died where it is gone; starts a new one when it is time."""
         if self._process is None:
@@ -95,7 +120,7 @@ class ChildBrain:
             self._note(event)
         if self._channel.closed:
             return [*events, self._end(self._last_words())]
-        if self._overdue():
+        if self._watch.hung:
             return [*events, self._end("the brain hung and was ended")]
         return events
 
@@ -125,7 +150,7 @@ class ChildBrain:
         self._channel = Channel(ours, Event, SEND_PATIENCE_S)
         self._slots.release_all()
         self._ready = False
-        self._started_s = self._heard_s = time.monotonic()
+        self._started_s = time.monotonic()
         descriptors = (theirs.fileno(), self._slots.descriptor)
         settings = msgspec.json.encode(self.settings).decode()
         with theirs:
@@ -139,6 +164,14 @@ class ChildBrain:
                 # A file in the current folder must not stand in for a module.
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
             )
+        patience_s = self._start_patience_s()
+        self._watch = Watch(self._process.pid, patience_s, patience_s)
+
+    def _start_patience_s(self) -> float:
+        known_s = self._begun_s.get(self.settings.bundle)
+        if known_s is None:
+            return self._start_s
+        return min(self._start_s, max(START_LEAST_S, START_FACTOR * known_s))
 
     def _send(self, order: Order) -> bool:
         if self._process is None:
@@ -150,20 +183,20 @@ class ChildBrain:
         return True
 
     def _note(self, event: Event) -> None:
-        self._heard_s = time.monotonic()
+        self._watch.heard(event.patience_s if isinstance(event, Alive) else None)
         if isinstance(event, Shown):
             self._slots.release(event.slot)
         elif isinstance(event, Ready):
             self._ready = True
-
-    def _overdue(self) -> bool:
-        patience_s = self._hung_s if self._ready else self._start_s
-        return time.monotonic() - self._heard_s > patience_s
+            took_s = time.monotonic() - self._started_s
+            assert self._process is not None
+            self._watch = Watch(self._process.pid, self._hung_s, self._hung_s)
+            self._begun_s[self.settings.bundle] = took_s
 
     def _last_words(self) -> str:
         assert self._process is not None
         try:
-            code = self._process.wait(END_PATIENCE_S)
+            code = self._process.wait(WORDS_PATIENCE_S)
         except subprocess.TimeoutExpired:
             return "the brain closed its channel"
         if code < 0:
@@ -171,14 +204,17 @@ class ChildBrain:
         return f"the brain ended with exit code {code}"
 
     def _end(self, why: str) -> Died:
+        self._kill()
+        self._deaths = 0 if time.monotonic() - self._started_s > STEADY_S else self._deaths
+        wait_s = BACK_OFF_S[min(self._deaths, len(BACK_OFF_S) - 1)]
+        self._deaths += 1
+        self._start_at_s = time.monotonic() + wait_s
+        return Died(f"{why}; a new one starts in {wait_s:g} s")
+
+    def _kill(self) -> None:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
         self._process = None
         self._channel.close()
         self._slots.release_all()
-        self._deaths = 0 if time.monotonic() - self._started_s > STEADY_S else self._deaths
-        wait_s = BACK_OFF_S[min(self._deaths, len(BACK_OFF_S) - 1)]
-        self._deaths += 1
-        self._start_at_s = time.monotonic() + wait_s
-        return Died(f"{why}; a new one starts in {wait_s:g} s")

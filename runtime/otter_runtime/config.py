@@ -49,6 +49,59 @@ class BrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     start_s: Positive = 300.0
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the runtime may spend at most; None is no limit. `bundle` is a smaller model."""
+
+    rate_hz: Positive | None = None
+    window_frames: Many | None = None
+    max_new_tokens: Many | None = None
+    bundle: str | None = None
+
+
+class StepConfig(Limits, frozen=True, kw_only=True):
+    """A step of the governor's ladder: its limits hold at `above_c` degrees Celsius or more."""
+
+    above_c: Annotated[float, msgspec.Meta(ge=-60, le=200)]
+
+
+class GovernorConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What is lowered when it gets hot: nothing without a ladder, or where there are no sensors.
+
+    A step is left `back_c` below where it begins, and no two changes are nearer than `dwell_s`.
+    The sensors below `root` are read every `interval_s`; `zones` names those that count, if not
+    all, and `tegrastats` a file that `tegrastats --logfile` writes.
+    """
+
+    ladder: list[StepConfig] = []
+    back_c: Positive = 5.0
+    dwell_s: Positive = 15.0
+    interval_s: Positive = 1.0
+    zones: list[str] = []
+    root: str = "/"
+    tegrastats: str | None = None
+
+
+class HealthConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where `/healthz`, `/readyz` and `/metrics` are served: `127.0.0.1:9464`, or nowhere.
+
+    With less than `reserve_mb` left where the journal is, the runtime is not ready, and says so.
+    """
+
+    address: str | None = None
+    reserve_mb: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 100.0
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A log of what is published, JSON lines: `file` or, where it is `-`, the standard output.
+
+    At `mb` the file becomes the first of `keep` older ones, and a new one begins.
+    """
+
+    file: str | None = None
+    mb: Positive = 10.0
+    keep: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 3
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one run.
 
@@ -76,6 +129,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     window: WindowConfig = WindowConfig()
     bus: BusConfig = BusConfig()
     brain: BrainConfig = BrainConfig()
+    governor: GovernorConfig = GovernorConfig()
+    health: HealthConfig = HealthConfig()
+    log: LogConfig = LogConfig()
 
 
 def read(path: Path | None, overrides: dict[str, Any]) -> RunConfig:

@@ -73,6 +73,11 @@ class Eye:
         self._opened_ns = time.monotonic_ns()
         self.source.start()
 
+    def pace(self, rate_hz: float) -> None:
+        """Want `rate_hz` frames a second from now on."""
+        if self._sampler is not None and self._sampler.period_ns != 1e9 / rate_hz:
+            self._sampler = Sampler(rate_hz)
+
     def descriptors(self) -> list[int]:
         """What becomes readable when there is something to look at."""
         return self.source.descriptors()

@@ -17,9 +17,11 @@ from otter_runtime.brain import Brain
 from otter_runtime.bus import Bus, Request
 from otter_runtime.config import RunConfig
 from otter_runtime.desk import Desk, Why
+from otter_runtime.economy import Economy
 from otter_runtime.errors import DamagedPicture, EngineError, OtterError, UserError
 from otter_runtime.eye import Eye
 from otter_runtime.frame import Frame
+from otter_runtime.governor import Governor
 from otter_runtime.pins import Pins
 from otter_runtime.pushed import Pushed
 from otter_runtime.standing import Standing
@@ -29,6 +31,9 @@ from otter_runtime.wire import Declined, Died, Event, Failed, Piece, Pinned, Rea
 TURN_MS = 50  # how long a turn waits for something to happen
 BEAT_NS = 1_000_000_000
 FIRST_TRIES = 3  # a brain that did not come up in so many starts will not
+
+BRAIN_DOWN = "brain-down", "the brain is being started again; ask in a moment"
+SWAP = "bundle-swap", "another model is being loaded; ask in a moment"
 
 State = Literal["starting", "running", "ended"]
 Say = Callable[[Envelope, Message], None]
@@ -48,6 +53,7 @@ class Front:
         eye: Eye,
         brain: Brain,
         standing: Standing,
+        governor: Governor,
         say: Say = _nobody,
     ) -> None:
         self.config, self.bus, self.eye, self.brain = config, bus, eye, brain
@@ -57,6 +63,7 @@ class Front:
         self.vitals = Vitals()
         self.desk = Desk(config, bus, brain, standing, self.vitals, self._publish)
         self.pins = Pins(bus, brain, lambda fault: self._publish(FAULT, fault))
+        self.economy = Economy(config.window, governor, eye, brain, self._publish, self._swap)
         self.ready: Ready | None = None  # None while there is no brain that could answer
         self._say = say
         bus.outbox.tell = self._tell
@@ -67,7 +74,7 @@ class Front:
         self._beat_at_ns = 0
         self._wait_until_ns = 0
         self._watched: set[int] = set()
-        self._down = False  # there was a brain, and it died
+        self._down: Why | None = None  # why the brain that there was is gone
         self._stillborn = 0
         self._stop = False
 
@@ -107,6 +114,7 @@ class Front:
             self._serve(requests)
             for event in self.brain.events():
                 self._hear(event)
+            self.economy.turn()
         self._notice_blindness()
         self._look()
         self._beat()
@@ -202,7 +210,7 @@ class Front:
         now_ns = time.monotonic_ns()
         self._wait_until_ns = self._wait_until_ns or now_ns + round(self.config.wait_s * 1e9)
         if self.bus.subscribed(ANSWER) or now_ns >= self._wait_until_ns:
-            self.eye.open(self.config.window.rate_hz or self.ready.rate_hz)
+            self.eye.open(self.economy.rate_hz)
 
     def _enter(self, scene: int) -> None:
         if scene != self._scene:
@@ -222,9 +230,7 @@ class Front:
 
     def _why_not(self) -> tuple[str, str] | None:
         """Why no question can be answered now, as a code and a sentence."""
-        if self._down:
-            return "brain-down", "the brain is being started again; ask in a moment"
-        return self.eye.blind(time.monotonic_ns())
+        return self._down or self.eye.blind(time.monotonic_ns())
 
     # What the brain says.
 
@@ -256,12 +262,15 @@ class Front:
             self.vitals.frames_dropped += 1
 
     def _came_up(self, ready: Ready) -> None:
-        if self._down:
+        if self._down == BRAIN_DOWN:
             self._publish(FAULT, Fault(code="brain", detail="a new brain runs", cleared=True))
-        self.ready, self._down = ready, False
+        self.ready, self._down = ready, None
+        self.economy.came_up(ready)
         self.pins.again()
 
     def _failed(self, failed: Failed) -> None:
+        if self.ready is None and self.economy.failed(failed.detail):
+            return
         if failed.user and self.ready is None and not self.eye.opened:
             raise UserError(failed.detail)
         self._publish(FAULT, Fault(code="brain", detail=failed.detail))
@@ -274,11 +283,19 @@ class Front:
                     f"no brain came up in {FIRST_TRIES} tries ({died.detail}); check the bundle "
                     "with `otter-edge verify`, and that it fits into memory"
                 )
-        self.ready, self._down = None, True
-        self._showing = 0
         self._publish(FAULT, Fault(code="brain", detail=died.detail))
+        self._give_up(BRAIN_DOWN, "the brain ended while it worked on this; ask again")
+
+    def _swap(self, bundle: str | None) -> None:
+        self._give_up(SWAP, "another model takes over; ask again in a moment")
+        self.brain.load(bundle)
+
+    def _give_up(self, down: Why, detail: str) -> None:
+        """There is no brain until it came up: what it was asked is lost."""
+        self.ready, self._down = None, down
+        self._showing = 0
         self.pins.give_up()
-        self.desk.abstain_all("brain-down", "the brain ended while it worked on this; ask again")
+        self.desk.abstain_all(down[0], detail)
 
     # What goes out.
 

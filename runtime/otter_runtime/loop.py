@@ -10,9 +10,12 @@ know processes, cameras or the bus, and learns the time from the clock it is giv
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from otter_runtime.bundle import Manifest
 from otter_runtime.clock import Clock
@@ -29,7 +32,7 @@ from otter_runtime.preprocess import Preprocessor
 from otter_runtime.prompt import Prompt, Turn, render
 from otter_runtime.voice import Speech, Voice
 from otter_runtime.window import Look, Medium, Window, content_hash
-from otter_runtime.wire import Ask, Declined, Event, Piece, Pin, Pinned, Said, Shown, Unpin
+from otter_runtime.wire import Ask, Declined, Event, Limit, Piece, Pin, Pinned, Said, Shown, Unpin
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -54,8 +57,15 @@ class Counters:
     preempted: int = 0
 
 
+def _unannounced(step: str, units: int) -> None:
+    """Nobody wants to know."""
+
+
 class StepLoop:
-    """Frames and asks go in, events come out of `step`. One caller at a time."""
+    """Frames and asks go in, events come out of `step`. One caller at a time.
+
+    `announce` is called with each step's name and units before the engine runs it.
+    """
 
     def __init__(
         self,
@@ -69,6 +79,9 @@ class StepLoop:
         new_window = partial(Window, window_frames or manifest.window.frames, told_apart)
         self.window = new_window()
         self.counters = Counters()
+        self.announce: Callable[[str, int], None] = _unannounced
+        self.cost_ms: dict[str, float] = manifest.step_cost
+        self._frames, self._decoding = self.window.size, manifest.decoding
         self._engine, self._manifest, self._tokenizer = engine, manifest, tokenizer
         self._clock = clock
         self._preprocess = Preprocessor(manifest.preprocess)
@@ -112,6 +125,13 @@ class StepLoop:
             forgotten = self._exemplars.unpin(order.id)
             self._events += [Pinned(pin_id, "it was forgotten") for pin_id in forgotten]
 
+    def limit(self, limit: Limit) -> None:
+        """Another window and length of answers, for what is asked from now on; never more."""
+        own = self._manifest.decoding
+        most = min(limit.max_new_tokens or own.max_new_tokens, own.max_new_tokens)
+        self._decoding = msgspec.structs.replace(own, max_new_tokens=most)
+        self.window.resize(min(limit.frames or self._frames, self._frames))
+
     @property
     def idle(self) -> bool:
         """Whether `step` would do nothing until something new comes."""
@@ -150,6 +170,7 @@ class StepLoop:
         return not (job.ask.standing or job.opened or self._frame_is_due)
 
     def _encode(self, frame: Frame, slot: int) -> None:
+        self.announce("encode", 1)
         pixels = self._preprocess(frame.pixels)
         # A copy, because an engine may hand out its own buffer.
         features = self._engine.encode(pixels[None])[0].copy()
@@ -184,6 +205,7 @@ class StepLoop:
         if job.medium is None:
             job.medium = self.window.medium
         if job.medium is None:
+            self.announce("resample", len(self.window))
             job.medium = self.window.resample(self._engine.resample)
             self.counters.resampled += 1
             return "resample", len(job.medium.stamps)
@@ -213,13 +235,14 @@ class StepLoop:
         self._prompt("", exemplars, QUESTION_ROOM)
 
     def _pin(self) -> None:
+        self.announce("pin", 1)
         stage, units, pinned = self._exemplars.step()
         self._clock.spend(stage, units)
         self._events += [pinned] if pinned else []
 
     def _voice(self, ask: Ask, prompt: Prompt) -> Voice:
         if ask.skills is None:
-            decoder = Decoder(self._manifest.decoding, self._manifest.tokens, prompt.ids)
+            decoder = Decoder(self._decoding, self._manifest.tokens, prompt.ids)
             return Speech(decoder, self._tokenizer)
         temperature = self._manifest.skills.temperature
         most = min(CHUNK, self._engine.rows)
@@ -235,6 +258,7 @@ class StepLoop:
         begin = len(work.held.tokens)
         seen = work.prompt.media_index[begin : begin + len(chunk)]
         ids = [token for token, _ in chunk]
+        self.announce("prefill", len(chunk))
         logits = self._engine.prefill(work.held.cache, ids, seen, work.media)
         work.held.tokens.extend(chunk)
         self.counters.prefilled += len(chunk)
@@ -245,10 +269,12 @@ class StepLoop:
     def _decode(self, job: Job, work: Work) -> tuple[str, int]:
         kept, ids = work.voice.next()
         work.held.keep(len(work.tokens) + kept)
+        stage = ("decode", 1) if len(ids) == 1 else ("prefill", len(ids))
+        self.announce(*stage)
         rows = self._put(work, ids)
         self.counters.decoded += len(ids)
         self._hear(job, work, rows)
-        return ("decode", 1) if len(ids) == 1 else ("prefill", len(ids))
+        return stage
 
     def _put(self, work: Work, ids: list[int]) -> Floats:
         """Put tokens behind the others; the logits after each of them."""

@@ -64,7 +64,7 @@ class Window:
 
     def __init__(self, size: int, told_apart: int = 1) -> None:
         self.size = size
-        self._span = max(size, told_apart)
+        self._told_apart = told_apart
         self._looks: deque[Look] = deque(maxlen=size)
         self._medium: Medium | None = None
 
@@ -74,6 +74,13 @@ class Window:
             self._looks.clear()
         self._looks.append(look)
         self._medium = None
+
+    def resize(self, size: int) -> None:
+        """Keep `size` looks from now on, the newest of those there are."""
+        if size != self.size:
+            self.size = size
+            self._looks = deque(self._looks, maxlen=size)
+            self._medium = None
 
     def __len__(self) -> int:
         return len(self._looks)
@@ -95,7 +102,8 @@ class Window:
         its oldest in front, so that the newest always stands at the last frame embedding.
         """
         looks = list(self._looks)
-        looks = looks[:1] * (self._span - len(looks)) + looks
+        span = max(self.size, self._told_apart)
+        looks = looks[:1] * (span - len(looks)) + looks
         features = np.stack([look.features for look in looks])
         self._medium = Medium(self.stamps, self._digest(), resample(features))
         return self._medium

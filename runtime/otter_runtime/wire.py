@@ -66,6 +66,13 @@ class Drop(msgspec.Struct, frozen=True, tag=True):
     id: str
 
 
+class Limit(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Spend no more than this from now on; None is what the bundle and the settings say."""
+
+    frames: int | None = None
+    max_new_tokens: int | None = None
+
+
 class Ready(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The engines stand; `frames` and `rate_hz` are the window the model was trained with."""
 
@@ -128,7 +135,9 @@ class Pinned(msgspec.Struct, frozen=True, tag=True):
 
 
 class Alive(msgspec.Struct, frozen=True, tag=True):
-    """The brain's heartbeat: it is between two steps, working or waiting."""
+    """A sign of life; the next one, or anything else, comes within `patience_s` unless it hangs."""
+
+    patience_s: float
 
 
 class Died(msgspec.Struct, frozen=True, tag=True):
@@ -137,7 +146,7 @@ class Died(msgspec.Struct, frozen=True, tag=True):
     detail: str
 
 
-Order = Show | Ask | Drop | Pin | Unpin
+Order = Show | Ask | Drop | Pin | Unpin | Limit
 Event = Ready | Failed | Shown | Piece | Said | Declined | Pinned | Alive | Died
 
 

@@ -105,7 +105,7 @@ def test_places_are_of_what_was_given_and_journalled() -> None:
 def test_what_can_be_recovered() -> None:
     listener = Listener()
     listener.recover(TOPICS.values(), OLDEST)
-    assert set(listener.recoveries) == {"answer", "status", "fault", "command"}
+    assert set(listener.recoveries) == {"answer", "status", "fault", "governor", "command"}
     for topics, since in (
         ([ANSWER, HEALTH], {"health": OLDEST}),
         ([ANSWER], {"status": OLDEST}),

@@ -36,7 +36,8 @@ from otter_runtime.config import RunConfig
 from otter_runtime.drain import Drain
 from otter_runtime.eye import Eye
 from otter_runtime.frame import Frame
-from otter_runtime.front import Front
+from otter_runtime.front import BRAIN_DOWN, Front
+from otter_runtime.governor import Governor
 from otter_runtime.journal import Journal
 from otter_runtime.loop import StepLoop
 from otter_runtime.sources import Spec, specs
@@ -70,7 +71,13 @@ def make(
         closing.extend([drain.close, bus.close, folder.cleanup])
         eye = Eye(drain, config.stale_ms)
         return Front(
-            config, bus, eye, brain, standing, lambda _, message: published.append(message)
+            config,
+            bus,
+            eye,
+            brain,
+            standing,
+            Governor(config.governor),
+            lambda _, message: published.append(message),
         )
 
     yield begin
@@ -316,7 +323,7 @@ def test_what_one_turn_says_is_one_transaction(
         for question in [Question(id=str(number), text="Where?")]
     ]
     front.turn()  # the brain comes up
-    front._down = True  # so that each of them is declined at once
+    front._down = BRAIN_DOWN  # so that each of them is declined at once
     monkeypatch.setattr(front.bus._journal, "append_all", count)
     monkeypatch.setattr(front.bus, "poll", lambda _: questions)
     front.turn()

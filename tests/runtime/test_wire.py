@@ -70,8 +70,8 @@ def flood(channel: Channel) -> None:
 def test_both_ends_speak(pair: Pair) -> None:
     front, brain = pair
     brain.send(Piece("1", 0, "Turn"))
-    brain.send(Alive())
-    assert front.receive(1.0) == [Piece("1", 0, "Turn"), Alive()]
+    brain.send(Alive(1.0))
+    assert front.receive(1.0) == [Piece("1", 0, "Turn"), Alive(1.0)]
 
 
 def test_frames_are_shared_and_slots_given_back() -> None:
