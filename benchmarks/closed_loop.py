@@ -41,8 +41,7 @@ from otter_tuning.pocket.kinds import evaluation_seeds
 from otter_tuning.pocket.questions import AHEAD_DEG, SEEN_PX, STOP_M
 
 CONFIG = Path(sys.modules[Body.__module__].__file__ or "").with_name("config.yaml")
-# A simulator's camera has no noise: a robot that stands still does not have a stuck one.
-RUN = {"stuck_ms": 3_600_000}
+RUN = Path(__file__).parents[1] / "configs" / "devices" / "simulator.yaml"
 OFFSET = 600_000  # beyond what the other benchmarks render of a stretch of evaluation seeds
 PATIENCE_S = 60.0  # for the next line of an adapter
 MOVES = ("turn_left", "turn_right", "go_forward", "stop")
@@ -122,9 +121,9 @@ def assist(
     with tempfile.TemporaryDirectory(prefix="otter-") as name:
         folder = Path(name)
         run, robot = folder / "run.json", folder / "robot.json"  # JSON is YAML
-        run.write_bytes(msgspec.json.encode(RUN | {"window": {"frames": frames}}))
+        run.write_bytes(msgspec.json.encode(settings.load(RUN) | {"window": {"frames": frames}}))
         robot.write_bytes(msgspec.json.encode(config(memory, args.offer)))
-        words = ["--source", "bus", "--config", str(run)]
+        words = ["--config", str(run)]
         if args.bundle:
             words += ["--bundle", str(args.bundle)]
         if args.threads:

@@ -29,6 +29,7 @@ from otter_robots.topics import HEALTH
 from otter_runtime.stage import running
 
 EXAMPLE = Path(gym.__file__).with_name("config.yaml")
+SIMULATOR = Path(__file__).parents[3] / "configs" / "devices" / "simulator.yaml"
 PATIENCE_S = 120.0
 SEED = 3_000_000
 
@@ -58,9 +59,7 @@ class Static(gymnasium.Env[Any, Any]):
 def run() -> Iterator[Path]:
     """The folder of a run whose frames are pushed."""
     with tempfile.TemporaryDirectory(prefix="otter-") as name:
-        config = Path(name) / "run.yaml"
-        config.write_text("stuck_ms: 3600000\n")
-        words = ["--source", "bus", "--config", str(config), "--threads", "1"]
+        words = ["--config", str(SIMULATOR), "--threads", "1"]
         with running(words, Path(name)):
             with connected(Path(name)) as bus:
                 _wait_until_ready(bus)
