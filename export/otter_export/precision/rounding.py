@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 from ml_dtypes import int4
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from otter_export.precision.protocol import Floats
 
@@ -36,6 +37,13 @@ COLUMNS = 512
 
 def rounded(matrix: Floats, moments: Floats, block: int) -> tuple[NDArray[int4], Floats]:
     """Codes (in, out) int4 and scales (in / block, out) of `matrix`; `moments` (spans, n, n)."""
+    # The many small products gain nothing from threads, and where another program is busy they
+    # lose most of their speed: BLAS's threads wait for each other in a loop.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _rounded(matrix, moments, block)
+
+
+def _rounded(matrix: Floats, moments: Floats, block: int) -> tuple[NDArray[int4], Floats]:
     weight = diagonal(moments)
     codes = np.empty(matrix.shape, int4)
     scales = np.empty((matrix.shape[0] // block, matrix.shape[1]), np.float32)
