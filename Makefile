@@ -33,7 +33,7 @@ check: .venv-test/installed
 .venv-test/installed: $(PROJECTS) Makefile
 	$(PYTHON) -m venv .venv-test
 	$(DEV)/pip install --quiet '$(TORCH)'
-	$(DEV)/pip install --quiet -e './robots[gymnasium,mavlink,ros2]' -e '.[cpu,export,tuning,compare,test]'
+	$(DEV)/pip install --quiet -e './robots[gymnasium,mavlink,ros2]' -e '.[cpu,metrics,export,tuning,compare,test]'
 	@touch $@
 
 clean:

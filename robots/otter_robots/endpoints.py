@@ -61,7 +61,7 @@ def check(endpoint: str, keyed: bool = False) -> None:
 
 def _check_tcp(endpoint: str, rest: str, keyed: bool) -> None:
     host, _, port = rest.rpartition(":")
-    if not host or not (keyed or _is_loopback(host.strip("[]"))):
+    if not host or not (keyed or is_loopback(host.strip("[]"))):
         raise AddressRefused(
             f"{endpoint} is not on this machine, and beyond it the bus takes keys; make them with "
             "`otter-edge keys make` and give --keys to the runtime, --key to the client, or use "
@@ -71,7 +71,7 @@ def _check_tcp(endpoint: str, rest: str, keyed: bool) -> None:
         raise AddressRefused(f"{endpoint} needs a port from 0 to 65535 after the last colon")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

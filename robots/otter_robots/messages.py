@@ -128,7 +128,8 @@ class Health(Message, frozen=True, kw_only=True):
     `stopped` is true from a Command `stop` to the next `resume`, across restarts. `blind` is the
     code of why nothing is answered from the camera just now, `disk_free_mb` the room where the
     journal is, `denied` how often somebody was turned away at the door. `temperature_c` is the
-    hottest sensor's, None where there is none, and `governor_step` how far performance was lowered.
+    hottest sensor's, None where there is none, `throttled` how often the hardware slowed itself,
+    and `governor_step` how far the runtime lowered what it does.
     """
 
     uptime_s: Annotated[float, Meta(ge=0)]
@@ -153,6 +154,7 @@ class Health(Message, frozen=True, kw_only=True):
     denied: Count = 0
     temperature_c: float | None = None
     governor_step: Count = 0
+    throttled: Count = 0
 
 
 class Governor(Message, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from otter_robots import endpoints
 from otter_runtime import folders
@@ -19,15 +20,21 @@ from otter_runtime.bus import Bus
 from otter_runtime.child import ChildBrain
 from otter_runtime.config import BusConfig, GovernorConfig, RunConfig
 from otter_runtime.drain import Drain
-from otter_runtime.errors import UserError
+from otter_runtime.errors import MissingExtra, UserError
 from otter_runtime.eye import Eye, Source
 from otter_runtime.front import Front, Say
 from otter_runtime.governor import Governor
 from otter_runtime.journal import Journal
 from otter_runtime.keyring import Keyring
+from otter_runtime.log import Log
+from otter_runtime.lookout import Lookout
 from otter_runtime.pushed import Pushed
+from otter_runtime.readiness import Readiness
 from otter_runtime.sources import specs
 from otter_runtime.standing import Standing
+
+if TYPE_CHECKING:
+    from otter_runtime.metrics import Metrics
 
 POCKET = Path(__file__).parent / "pocket" / "bundle-int8"
 JOURNAL = "journal.sqlite"
@@ -60,7 +67,8 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         eye = Eye(source, config.stale_ms, config.stuck_ms)
         governor.start()
         stack.callback(governor.close)
-        front = Front(config, bus, eye, brain, standing, governor, say)
+        witnesses = _witnesses(config, stack)
+        front = Front(config, bus, eye, brain, standing, governor, say, witnesses)
         stack.enter_context(_signals(front))
         yield front
 
@@ -86,6 +94,29 @@ def _governor(config: GovernorConfig) -> Governor:
                 f"{MANIFEST} is; give the folder of an exported bundle"
             )
     return Governor(config)
+
+
+def _witnesses(config: RunConfig, stack: ExitStack) -> list[Say]:
+    """Who hears what is published beside the bus: the log, and who serves the machine's health."""
+    witnesses: list[Say] = []
+    if config.log.file:
+        log = Log(config.log.file, config.log.mb, config.log.keep)
+        stack.callback(log.close)
+        witnesses.append(log.hear)
+    if config.health.address:
+        readiness, metrics = Readiness(config.health.reserve_mb), _metrics()
+        told = (readiness.dead, readiness.unready, metrics.text)
+        stack.callback(Lookout(config.health.address, *told).close)
+        witnesses += [readiness.hear, metrics.hear]
+    return witnesses
+
+
+def _metrics() -> Metrics:
+    try:
+        from otter_runtime.metrics import Metrics
+    except ModuleNotFoundError as error:
+        raise MissingExtra("prometheus-client", "metrics") from error
+    return Metrics()
 
 
 def _bus(config: BusConfig) -> Bus:

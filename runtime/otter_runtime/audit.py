@@ -46,6 +46,7 @@ class Audit:
         self.path = folder / NAME
         self.epoch = ""
         self.trouble = ""
+        self.denied = 0  # how often somebody was turned away
         self._paces: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
 
     def note(
@@ -67,6 +68,7 @@ class Audit:
         self, what: What, *, client: str = "", key: str = "", address: str = "", detail: str = ""
     ) -> None:
         """Write a line where the last one like it, from this address or client, is a minute ago."""
+        self.denied += what == "denied"
         now_s, of = time.monotonic(), (what, client or address)
         last_s, times = self._paces.pop(of, (float("-inf"), 0))
         due = now_s - last_s >= PAUSE_S

@@ -58,7 +58,8 @@ class Bus:
         self._journal = journal
         self._troubles: dict[str, str] = {}
         self._ports: list[Port] = []
-        self.audit = Audit(journal.path.parent)
+        self.folder = journal.path.parent
+        self.audit = Audit(self.folder)
         self._context = zmq.Context(io_threads=1)
         self._poller = zmq.Poller()
         try:
@@ -172,10 +173,10 @@ class Bus:
                 if port.keyed:
                     port.drop_connections()
         self._doorman.answer()
-        self._say_trouble("keys", self._doorman.trouble)
-        self._say_trouble("audit", self.audit.trouble)
+        self.say_trouble("keys", self._doorman.trouble)
+        self.say_trouble("audit", self.audit.trouble)
 
-    def _say_trouble(self, code: str, trouble: str) -> None:
+    def say_trouble(self, code: str, trouble: str) -> None:
         """A Fault when it begins and when it is over."""
         if bool(trouble) == bool(self._troubles.get(code)):
             return

@@ -56,6 +56,7 @@ class Eye:
     def __init__(self, source: Source, stale_ms: float, stuck_ms: float = 1000.0) -> None:
         self.source = source
         self.newest: Stamp | None = None
+        self.taken = 0  # frames, whatever was thought of them
         self._gate = Gate(source.live, stuck_ms)
         self._verdict = Verdict.FINE
         self._stale_ns = stale_ms * 1e6
@@ -87,6 +88,7 @@ class Eye:
         frame = self.source.take() if self._sampler else None
         if frame is None or self._sampler is None:
             return None
+        self.taken += 1
         self._verdict = self._gate.judge(frame)
         if self._verdict is not Verdict.FINE:
             return None
@@ -106,6 +108,11 @@ class Eye:
                 what = f"no new frame for {age_ns / 1e9:.1f} s; check the camera"
                 return "camera-stale", what
         return None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is meant to stand still: not open yet, a recording's pace, a lost camera."""
+        return not self.opened or not self.source.live or bool(self.source.trouble)
 
     @property
     def ended(self) -> bool:

@@ -7,7 +7,7 @@ let: a dead brain, a black camera or a full disk is a Fault on the bus, and it g
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from otter_robots.envelope import Envelope
@@ -22,10 +22,12 @@ from otter_runtime.errors import DamagedPicture, EngineError, OtterError, UserEr
 from otter_runtime.eye import Eye
 from otter_runtime.frame import Frame
 from otter_runtime.governor import Governor
+from otter_runtime.notify import Notifier, Progress, Watchdog
 from otter_runtime.pins import Pins
 from otter_runtime.pushed import Pushed
+from otter_runtime.readiness import short
 from otter_runtime.standing import Standing
-from otter_runtime.vitals import Vitals
+from otter_runtime.vitals import Vitals, disk_free_mb
 from otter_runtime.wire import Declined, Died, Event, Failed, Piece, Pinned, Ready, Said, Shown
 
 TURN_MS = 50  # how long a turn waits for something to happen
@@ -44,7 +46,10 @@ def _nobody(envelope: Envelope, message: Message) -> None:
 
 
 class Front:
-    """One run, from `starting` to `ended`. `say` sees everything that is published."""
+    """One run, from `starting` to `ended`. `say` sees everything that is published.
+
+    So do `witnesses`, which never fail and hear the last words too.
+    """
 
     def __init__(
         self,
@@ -55,6 +60,7 @@ class Front:
         standing: Standing,
         governor: Governor,
         say: Say = _nobody,
+        witnesses: Sequence[Say] = (),
     ) -> None:
         self.config, self.bus, self.eye, self.brain = config, bus, eye, brain
         self.standing = standing
@@ -65,7 +71,10 @@ class Front:
         self.pins = Pins(bus, brain, lambda fault: self._publish(FAULT, fault))
         self.economy = Economy(config.window, governor, eye, brain, self._publish, self._swap)
         self.ready: Ready | None = None  # None while there is no brain that could answer
-        self._say = say
+        self._say, self._witnesses = say, witnesses
+        self.notifier = Notifier()
+        self._watchdog = Watchdog(self.notifier, Progress(config.brain.start_s))
+        self._words = 0  # events that the brain sent
         bus.outbox.tell = self._tell
         self._showing = 0
         self._held: Frame | None = None
@@ -98,6 +107,7 @@ class Front:
             detail, self._say = "the reader of its output left", _nobody
             raise
         finally:
+            self.notifier.stopping()
             with self.bus.batch():
                 self.desk.abstain_all("ended", "the runtime ends")
             self._publish(STATUS, self._status("ended", detail))
@@ -118,6 +128,7 @@ class Front:
         self._notice_blindness()
         self._look()
         self._beat()
+        self._tell_manager()
 
     def _watch(self) -> None:
         """Wake up for whatever the source and the brain can be read from just now."""
@@ -235,6 +246,7 @@ class Front:
     # What the brain says.
 
     def _hear(self, event: Event) -> None:
+        self._words += 1
         if isinstance(event, Shown):
             self._shown(event)
         elif isinstance(event, Said):
@@ -265,6 +277,7 @@ class Front:
         if self._down == BRAIN_DOWN:
             self._publish(FAULT, Fault(code="brain", detail="a new brain runs", cleared=True))
         self.ready, self._down = ready, None
+        self.notifier.ready()
         self.economy.came_up(ready)
         self.pins.again()
 
@@ -305,6 +318,8 @@ class Front:
             return
         # On a grid: turns take time, and the rate is a promise.
         self._beat_at_ns = now_ns + BEAT_NS - (now_ns - self._beat_at_ns) % BEAT_NS
+        free_mb = disk_free_mb(self.bus.folder)
+        self.bus.say_trouble("disk", self._shortage(free_mb))
         health = self.vitals.health(
             brain_alive=self.ready is not None,
             brain_restarts=self.brain.restarts,
@@ -314,8 +329,41 @@ class Front:
             archive=self.bus.archive,
             journal_ok=self.bus.journal_ok,
             stopped=self.standing.paused,
+            blind=self._blind or "",
+            disk_free_mb=free_mb,
+            denied=self.bus.audit.denied,
+            governor=self.economy.governor,
         )
         self._publish(HEALTH, health)
+
+    def _shortage(self, free_mb: float | None) -> str:
+        reserve_mb = self.config.health.reserve_mb
+        if free_mb is None or not short(free_mb, reserve_mb):
+            return ""
+        return (
+            f"{free_mb:.0f} MB are left in {self.bus.folder}, less than the reserve of "
+            f"{reserve_mb:g} MB; make room, or lower bus.keep_mb"
+        )
+
+    def _tell_manager(self) -> None:
+        """What systemd wants to know, if it is there."""
+        self._watchdog.turn(
+            frames=self.eye.taken,
+            words=self._words,
+            waiting=self.eye.waiting or self.pushed is not None,
+            starting=self.ready is None,
+        )
+        self.notifier.status(self._sentence())
+
+    def _sentence(self) -> str:
+        why_not = self._why_not()
+        if why_not:
+            return why_not[1]
+        if self.ready is None:
+            return "the model is being loaded"
+        step = self.economy.governor.step
+        heat = f", performance lowered to step {step}" if step else ""
+        return f"{self.ready.model} answers{heat}"
 
     def _status(self, state: State, detail: str = "") -> Status:
         return Status(
@@ -331,4 +379,6 @@ class Front:
         return self.bus.publish(topic, message)
 
     def _tell(self, envelope: Envelope, message: Message) -> None:
+        for witness in self._witnesses:
+            witness(envelope, message)
         self._say(envelope, message)

@@ -66,6 +66,12 @@ class Governor:
         old = time.monotonic() - self._read_s > OLD_S + 2 * self._config.interval_s
         return None if old else self.reading.temperature_c
 
+    @property
+    def throttled(self) -> int:
+        """How often the hardware slowed itself down since the start."""
+        begun = self._events_at_start
+        return 0 if begun is None else max(0, self.reading.throttled - begun)
+
     def turn(self) -> Message | None:
         """Decide on a new reading, if there is one; a message where the step changed."""
         reading, read_s = self.reading, self._read_s
@@ -89,7 +95,7 @@ class Governor:
             reason=self._reason(reading, before, throttling),
             temperature_c=reading.temperature_c,
             zone=reading.zone,
-            throttled=reading.throttled - (self._events_at_start or 0),
+            throttled=self.throttled,
             power_mode=reading.power_mode,
             rate_hz=limits.rate_hz,
             window_frames=limits.window_frames,

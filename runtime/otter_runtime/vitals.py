@@ -12,6 +12,7 @@ from pathlib import Path
 
 from otter_robots.messages import Health
 from otter_runtime.archive import Archive
+from otter_runtime.governor import Governor
 
 MIB = 1 << 20
 
@@ -39,6 +40,10 @@ class Vitals:
         archive: Archive,
         journal_ok: bool,
         stopped: bool,
+        blind: str,
+        disk_free_mb: float | None,
+        denied: int,
+        governor: Governor,
     ) -> Health:
         """The heartbeat's message, as of now; `dropped` frames never reached the front."""
         now_ns = time.monotonic_ns()
@@ -60,7 +65,22 @@ class Vitals:
             journal_ok=journal_ok,
             stopped=stopped,
             rss_mib=_resident_mib(),
+            blind=blind,
+            disk_free_mb=disk_free_mb,
+            denied=denied,
+            temperature_c=governor.temperature_c,
+            governor_step=governor.step,
+            throttled=governor.throttled,
         )
+
+
+def disk_free_mb(folder: Path) -> float | None:
+    """What this user may still write there; None where the folder cannot be looked at."""
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return None
+    return room.f_bavail * room.f_frsize / 1e6
 
 
 def _resident_mib() -> float | None:

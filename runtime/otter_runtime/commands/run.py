@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--requests", metavar="ENDPOINT", help="the requests socket, alike")
     add("--keys", metavar="DIR", help="let in only who has a key of this folder, over tcp")
     add("--threads", type=int, metavar="N", help="threads of the engines")
+    add("--health", metavar="ADDRESS", help="serve /healthz, /readyz, /metrics; 127.0.0.1:9464")
+    add("--log", metavar="FILE", help="write what is published as JSON lines; - is standard output")
     add("--config", type=Path, metavar="FILE", help="a YAML file; see docs/device.md")
     add("--json", action="store_true", help="print what is published, one JSON object per line")
 
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from otter_runtime.config import read
 
     config = read(args.config, _overrides(args))
-    with assembled(config, _printer(args.json)) as front:
+    with assembled(config, *_printers(args.json, config.log.file)) as front:
         _announce(config, front.bus.stream, front.bus.requests)
         front.run()
     return 0
@@ -74,6 +76,8 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
             "keys": args.keys,
         },
         "brain": {"threads": args.threads},
+        "health": {"address": args.health},
+        "log": {"file": args.log},
     }
 
 
@@ -83,6 +87,17 @@ def _announce(config: RunConfig, stream: str, requests: str) -> None:
         file=sys.stderr,
         flush=True,
     )
+
+
+def _printers(as_json: bool, log: str | None) -> list[Callable[[Envelope, Message], None]]:
+    """None where the log has the standard output to itself."""
+    from otter_runtime.errors import UserError
+
+    if log != "-":
+        return [_printer(as_json)]
+    if as_json:
+        raise UserError("--json and a log at - both write to standard output; leave one out")
+    return []
 
 
 def _printer(as_json: bool) -> Callable[[Envelope, Message], None]:
