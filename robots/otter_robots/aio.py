@@ -212,16 +212,24 @@ class Client(Connection):
         priority: int = 0,
         frame: int | None = None,
         skills: Registry | Offer | None = None,
+        conversation: str = "",
     ) -> Answer | Abstain:
         """Ask about what the camera sees now and wait for the answer, or why there is none.
 
         `frame` is the number of a picture that was pushed: the answer is about it or a later one.
-        With `skills` the answer is one of them, and its `choices` are all, ranked.
+        With `skills` the answer is one of them, and its `choices` are all, ranked. What was asked
+        and answered in the same `conversation` before stands in front of it.
         Raises NobodyListening when no runtime takes the question, NoAnswer when one did and stays
         silent for `timeout_s`. Where the waiting is cancelled, so is the question.
         """
         _, reply = await self.ask_sealed(
-            text, timeout_s, deadline_ms=deadline_ms, priority=priority, frame=frame, skills=skills
+            text,
+            timeout_s,
+            deadline_ms=deadline_ms,
+            priority=priority,
+            frame=frame,
+            skills=skills,
+            conversation=conversation,
         )
         return reply
 
@@ -234,9 +242,10 @@ class Client(Connection):
         priority: int = 0,
         frame: int | None = None,
         skills: Registry | Offer | None = None,
+        conversation: str = "",
     ) -> tuple[Envelope, Answer | Abstain]:
         """`ask`, with the reply's envelope."""
-        question = self._question(text, deadline_ms, priority, frame, skills)
+        question = self._question(text, deadline_ms, priority, frame, skills, conversation)
         deadline_s = time.monotonic() + timeout_s
         try:
             async with self._request(question, Ack) as (seq, _):

@@ -132,16 +132,24 @@ class Client(Connection):
         priority: int = 0,
         frame: int | None = None,
         skills: Registry | Offer | None = None,
+        conversation: str = "",
     ) -> Answer | Abstain:
         """Ask about what the camera sees now and wait for the answer, or why there is none.
 
         `frame` is the number of a picture that was pushed: the answer is about it or a later one.
-        With `skills` the answer is one of them, and its `choices` are all, ranked.
+        With `skills` the answer is one of them, and its `choices` are all, ranked. What was asked
+        and answered in the same `conversation` before stands in front of it.
         Raises NobodyListening when no runtime takes the question, NoAnswer when one did and stays
         silent for `timeout_s`.
         """
         return self.ask_sealed(
-            text, timeout_s, deadline_ms=deadline_ms, priority=priority, frame=frame, skills=skills
+            text,
+            timeout_s,
+            deadline_ms=deadline_ms,
+            priority=priority,
+            frame=frame,
+            skills=skills,
+            conversation=conversation,
         )[1]
 
     def ask_sealed(
@@ -153,9 +161,10 @@ class Client(Connection):
         priority: int = 0,
         frame: int | None = None,
         skills: Registry | Offer | None = None,
+        conversation: str = "",
     ) -> tuple[Envelope, Answer | Abstain]:
         """`ask`, with the reply's envelope."""
-        question = self._question(text, deadline_ms, priority, frame, skills)
+        question = self._question(text, deadline_ms, priority, frame, skills, conversation)
         deadline_s = time.monotonic() + timeout_s
         seq = self._request(question)
         reply = self._reply(seq, deadline_s, Answer, Abstain)

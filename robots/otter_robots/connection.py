@@ -211,6 +211,7 @@ class Connection:
         priority: int,
         frame: int | None,
         skills: Registry | Offer | None,
+        conversation: str,
     ) -> Question:
         return Question(
             id=secrets.token_hex(8),
@@ -220,6 +221,7 @@ class Connection:
             client=self.name,
             frame=frame,
             skills=offered(skills),
+            conversation=conversation,
         )
 
     def _stamped(self, order: Order, ttl_ms: float) -> Order:

@@ -198,7 +198,8 @@ class Question(Message, frozen=True, kw_only=True):
     `deadline_ms` counts from the moment the runtime receives it; a higher `priority` goes first.
     `frame` is the number of a Picture that this asker pushed before: the question waits until that
     frame or a later one of the same scene is the newest in the window.
-    With `skills` the answer is one of them, and carries the choice among all.
+    With `skills` the answer is one of them, and carries the choice among all. Earlier questions of
+    the same `conversation`, and what was answered, stand before this one.
     """
 
     id: Id
@@ -208,6 +209,7 @@ class Question(Message, frozen=True, kw_only=True):
     client: Name = ""
     frame: Seq | None = None
     skills: Offer | None = None
+    conversation: Name = ""
 
 
 class Picture(Message, frozen=True, kw_only=True):

@@ -57,7 +57,8 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         bundle=str(config.bundle or POCKET),
         threads=config.brain.threads,
         provider=config.brain.provider,
-        window_frames=config.window.frames,
+        window=config.window,
+        history_tokens=config.brain.history_tokens,
     )
     with ExitStack() as stack:
         bus = stack.enter_context(_bus(config.bus))

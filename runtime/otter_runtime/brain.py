@@ -18,9 +18,11 @@ import msgspec
 
 from otter_runtime.bundle import Bundle
 from otter_runtime.clock import Clock, RealClock
+from otter_runtime.config import WindowConfig
 from otter_runtime.errors import MissingExtra, OtterError, UserError
 from otter_runtime.frame import Frame
 from otter_runtime.loop import StepLoop
+from otter_runtime.policy import policy
 from otter_runtime.pulse import BEAT_S, Pulse
 from otter_runtime.slots import Slots
 from otter_runtime.wire import (
@@ -48,7 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str
     threads: int | None = None
     provider: str = "cpu"
-    window_frames: int | None = None
+    window: WindowConfig = WindowConfig()
+    history_tokens: int = 0
     longest_s: float = 10.0  # no step takes longer
 
 
@@ -152,9 +155,17 @@ def build(settings: Settings, clock: Clock | None = None) -> tuple[StepLoop, Rea
     bundle = Bundle.load(Path(settings.bundle))
     manifest = bundle.manifest
     engine = open_engine(bundle, settings.threads, settings.provider)
-    frames = settings.window_frames or manifest.window.frames
+    frames = settings.window.frames or manifest.window.frames
     _check_window(frames, manifest.dims.resampler.max_frames)
-    loop = StepLoop(engine, manifest, bundle.tokenizer(), clock or RealClock(), frames)
+    loop = StepLoop(
+        engine,
+        manifest,
+        bundle.tokenizer(),
+        clock or RealClock(),
+        frames,
+        policy(settings.window),
+        settings.history_tokens,
+    )
     _ = loop.grammar  # now, not inside the first question about skills
     ready = Ready(
         model=manifest.name,

@@ -99,7 +99,8 @@ class ChildBrain:
 
         Whoever calls it gives up what was asked: no `Died` comes of it.
         """
-        other = bundle and msgspec.structs.replace(self._own, bundle=bundle, window_frames=None)
+        window = msgspec.structs.replace(self._own.window, frames=None)
+        other = bundle and msgspec.structs.replace(self._own, bundle=bundle, window=window)
         self.settings = other or self._own
         if self._process is not None:
             self._kill()

@@ -6,7 +6,7 @@ It knows names and types; it does not know what the values do.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -15,13 +15,21 @@ from otter_robots import settings
 # Wide, and finite: what is beyond is a slip of the finger, and no clock can count it.
 Positive = Annotated[float, msgspec.Meta(ge=1e-6, le=1e9)]
 Many = Annotated[int, msgspec.Meta(ge=1)]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
 class WindowConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Which frames count; None means what the bundle was trained with."""
+    """Which frames count; None means what the bundle was trained with.
+
+    `policy` chooses `frames` of those that come at `rate_hz`: the `last`, `uniform`ly over the last
+    `span_s`, `keyframes` that differ by `change` (0 to 1, of brightness), or the `newest` alone.
+    """
 
     frames: Many | None = None
     rate_hz: Positive | None = None
+    policy: Literal["last", "uniform", "keyframes", "newest"] = "last"
+    span_s: Positive = 16.0
+    change: Share = 0.06
 
 
 class BusConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,10 +49,14 @@ class BusConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BrainConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How the engines run; `hung_s` of silence end a brain, `start_s` one that does not come up."""
+    """How the engines run; `hung_s` of silence end a brain, `start_s` one that does not come up.
+
+    `history_tokens` is how much of a conversation stands in front of its next question.
+    """
 
     threads: Many | None = None
     provider: str = "cpu"
+    history_tokens: Annotated[int, msgspec.Meta(ge=0)] = 256
     hung_s: Positive = 10.0
     start_s: Positive = 300.0
 

@@ -49,6 +49,7 @@ class Pending:
     question_id: str | None = None
     deadline_ns: int | None = None
     skills: Offer | None = None
+    conversation: str = ""
 
     @property
     def instruction(self) -> str | None:
@@ -116,7 +117,16 @@ class Desk:
     ) -> None:
         deadline_ms = question.deadline_ms or self.config.deadline_ms
         deadline_ns = time.monotonic_ns() + round(deadline_ms * 1e6)
-        pending = Pending(question.text, request, question.id, deadline_ns, question.skills)
+        # Two clients that use the same name for theirs do not share it.
+        conversation = question.conversation and f"{request.key} {question.conversation}"
+        pending = Pending(
+            text=question.text,
+            request=request,
+            question_id=question.id,
+            deadline_ns=deadline_ns,
+            skills=question.skills,
+            conversation=conversation,
+        )
         if why_not:
             self._abstain(pending, *why_not)
         else:
@@ -160,6 +170,7 @@ class Desk:
                 deadline_ns=pending.deadline_ns,
                 frame_id=frame_id,
                 skills=pending.skills,
+                conversation=pending.conversation,
             )
         )
 

@@ -19,17 +19,21 @@ import msgspec
 
 from otter_runtime.bundle import Manifest
 from otter_runtime.clock import Clock
+from otter_runtime.composer import Composer
 from otter_runtime.decoding import Decoder
 from otter_runtime.deliberation import Deliberation
 from otter_runtime.engine import Engine, Floats
-from otter_runtime.errors import EngineError, PromptError, PromptTooLong
+from otter_runtime.errors import EngineError, PromptError
 from otter_runtime.exemplars import Exemplars
 from otter_runtime.frame import Frame
 from otter_runtime.grammar import Grammar
+from otter_runtime.history import History
 from otter_runtime.job import Job, Work
+from otter_runtime.policy import Policy
 from otter_runtime.prefix import Shelf
 from otter_runtime.preprocess import Preprocessor
-from otter_runtime.prompt import Prompt, Turn, render
+from otter_runtime.prompt import Prompt
+from otter_runtime.sketch import sketched
 from otter_runtime.voice import Speech, Voice
 from otter_runtime.window import Look, Medium, Window, content_hash
 from otter_runtime.wire import Ask, Declined, Event, Limit, Piece, Pin, Pinned, Said, Shown, Unpin
@@ -39,7 +43,6 @@ if TYPE_CHECKING:
 
 CHUNK = 64  # tokens per step: what a question may have to wait for
 MAX_ASKS = 64
-QUESTION_ROOM = 64  # tokens that exemplars must leave to a question
 
 
 @dataclass
@@ -74,10 +77,12 @@ class StepLoop:
         tokenizer: Tokenizer,
         clock: Clock,
         window_frames: int | None = None,
+        policy: Policy | None = None,
+        history_tokens: int = 0,
     ) -> None:
         told_apart = manifest.window.frames if manifest.dims.resampler.max_frames else 1
         new_window = partial(Window, window_frames or manifest.window.frames, told_apart)
-        self.window = new_window()
+        self.window = new_window(policy)
         self.counters = Counters()
         self.announce: Callable[[str, int], None] = _unannounced
         self.cost_ms: dict[str, float] = manifest.step_cost
@@ -86,7 +91,9 @@ class StepLoop:
         self._clock = clock
         self._preprocess = Preprocessor(manifest.preprocess)
         self._shelf = Shelf(engine.new_cache)
-        self._exemplars = Exemplars(engine, self._preprocess, new_window, self._check_room)
+        self._composer = Composer(manifest, tokenizer, History(history_tokens))
+        check_room = self._composer.check_room
+        self._exemplars = Exemplars(engine, self._preprocess, new_window, check_room)
         self._jobs: list[Job] = []
         self._running: Job | None = None
         self._waiting: deque[tuple[Frame, int]] = deque()
@@ -174,7 +181,8 @@ class StepLoop:
         pixels = self._preprocess(frame.pixels)
         # A copy, because an engine may hand out its own buffer.
         features = self._engine.encode(pixels[None])[0].copy()
-        self.window.add(Look(frame.stamp, content_hash(pixels.data), features))
+        seen = sketched(frame.pixels)
+        self.window.add(Look(frame.stamp, content_hash(pixels.data), features, seen))
         self._frame_is_due = False
         self.counters.encoded += 1
         self._clock.spend("encode", 1)
@@ -216,23 +224,11 @@ class StepLoop:
 
     def _open(self, job: Job, medium: Medium) -> Work:
         media = [*self._exemplars.media, medium]
-        prompt = self._prompt(job.ask.text, self._exemplars.turns)
+        prompt = self._composer.prompt(job.ask, self._exemplars.turns)
         prompt.require(len(media))
         job.work = Work(prompt, media, self._shelf, self._voice(job.ask, prompt))
         self.counters.reused += len(job.work.held.tokens)
         return job.work
-
-    def _prompt(self, text: str, exemplars: list[Turn], room: int = 0) -> Prompt:
-        """The prompt for `text`; raises PromptTooLong without positions for answer and `room`."""
-        prompt = render(self._manifest, self._tokenizer, text, examples=exemplars)
-        limit = self._manifest.dims.decoder.max_positions
-        longest = len(prompt.ids) + self._manifest.decoding.max_new_tokens + room
-        if longest > limit:
-            raise PromptTooLong(longest, limit)
-        return prompt
-
-    def _check_room(self, exemplars: list[Turn]) -> None:
-        self._prompt("", exemplars, QUESTION_ROOM)
 
     def _pin(self) -> None:
         self.announce("pin", 1)
@@ -309,6 +305,8 @@ class StepLoop:
         job.took("total", self._clock.now_ns() - job.arrived_ns)
         self._forget(job)
         self.counters.answered += 1
+        if not partial:
+            self._composer.answered(job.ask, work.voice.text.strip())
         self._events.append(
             Said(
                 id=job.ask.id,

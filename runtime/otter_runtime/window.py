@@ -6,14 +6,15 @@ It knows frames and features; it does not know prompts, nor who asks for the med
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from otter_runtime.engine import Floats, Media
 from otter_runtime.frame import Stamp
+from otter_runtime.policy import Last, Policy
+from otter_runtime.sketch import BLANK, Sketch
 
 SLACK_NS = 1_000_000  # a frame a hair early belongs to its own tick, not to the next
 
@@ -39,11 +40,15 @@ class Sampler:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A frame as the model has it: features (patches, dim) and the hash of what was encoded."""
+    """A frame as the model has it: features (patches, dim) and the hash of what was encoded.
+
+    `sketch` is what it roughly shows.
+    """
 
     stamp: Stamp
     digest: bytes
     features: Floats
+    sketch: Sketch = field(default_factory=lambda: BLANK)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,31 +61,35 @@ class Medium:
 
 
 class Window:
-    """The last `size` looks of one scene, and the medium they make.
+    """At most `size` looks of one scene, and the medium they make; `policy` says which.
 
     `told_apart` is how many frames the model was trained to tell apart, 1 where it does not: there
     a frame that is repeated changes nothing.
     """
 
-    def __init__(self, size: int, told_apart: int = 1) -> None:
+    def __init__(self, size: int, told_apart: int = 1, policy: Policy | None = None) -> None:
         self.size = size
         self._told_apart = told_apart
-        self._looks: deque[Look] = deque(maxlen=size)
+        self._policy = policy or Last()
+        self._known: list[Look] = []
+        self._looks: list[Look] = []
         self._medium: Medium | None = None
 
     def add(self, look: Look) -> None:
-        """Put a look in; the oldest falls out, and all of them where the scene is another."""
-        if self._looks and self._looks[-1].stamp.scene != look.stamp.scene:
-            self._looks.clear()
-        self._looks.append(look)
-        self._medium = None
+        """Put a look in; all others fall out where the scene is another."""
+        same = self._known and self._known[-1].stamp.scene == look.stamp.scene
+        self._choose([*(self._known if same else ()), look])
 
     def resize(self, size: int) -> None:
-        """Keep `size` looks from now on, the newest of those there are."""
+        """Choose at most `size` looks from now on, also of those there are."""
         if size != self.size:
             self.size = size
-            self._looks = deque(self._looks, maxlen=size)
-            self._medium = None
+            self._choose(self._known)
+
+    def _choose(self, known: list[Look]) -> None:
+        self._known = self._policy.remember(known, self.size)
+        self._looks = self._policy.choose(self._known, self.size)
+        self._medium = None
 
     def __len__(self) -> int:
         return len(self._looks)
@@ -101,7 +110,7 @@ class Window:
         A window with fewer looks than the model was trained with, being young or small, repeats
         its oldest in front, so that the newest always stands at the last frame embedding.
         """
-        looks = list(self._looks)
+        looks = self._looks
         span = max(self.size, self._told_apart)
         looks = looks[:1] * (span - len(looks)) + looks
         features = np.stack([look.features for look in looks])

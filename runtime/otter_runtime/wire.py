@@ -42,6 +42,7 @@ class Ask(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     frames: int = 1  # wait until the window has so many,
     frame_id: int = 0  # and ends with this frame or a later one
     skills: Offer | None = None
+    conversation: str = ""  # earlier questions of it, and their answers, go in front
 
 
 class Pin(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples", type=int, default=64, help="taken of clips or MIMIC-IT (default 64)"
     )
     parser.add_argument("--name", help="the bundle's name (default: the folder's)")
-    parser.add_argument("--frames", type=int, default=1, help="frames per window (default 1)")
+    parser.add_argument("--frames", type=int, default=4, help="frames per window (default 4)")
     parser.add_argument("--rate-hz", type=float, default=1.0, help="frames per second (default 1)")
     parser.add_argument("--squash", action="store_true", help="squash frames instead of cropping")
     parser.add_argument("--max-new-tokens", type=int, default=512)

@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deadline-ms", type=int, metavar="MS", help="ask for the answer within this time"
     )
     parser.add_argument(
+        "--conversation", default="", metavar="NAME", help="what was asked in it before counts too"
+    )
+    parser.add_argument(
         "--requests", metavar="ENDPOINT", help="the requests socket, as `otter-edge run` prints it"
     )
     parser.add_argument(
@@ -43,7 +46,10 @@ def run(args: argparse.Namespace) -> int:
         endpoints.stream_endpoint(args.folder), requests, "otter-edge ask", args.key
     ) as bus:
         envelope, reply = bus.ask_sealed(
-            args.question, timeout_s=args.timeout, deadline_ms=args.deadline_ms
+            args.question,
+            timeout_s=args.timeout,
+            deadline_ms=args.deadline_ms,
+            conversation=args.conversation,
         )
     if args.json:
         print(json.dumps(as_dict(envelope, reply)))

@@ -1,0 +1,36 @@
+"""A picture in 256 numbers: enough to say how much a scene changed, and cheap at any size.
+
+It knows brightness only; what changed, and whether that matters, others say.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otter_runtime.frame import Pixels
+
+SIDE = 16
+SAMPLES = 4  # per side of a cell: 48 numbers of a cell, so that a sensor's noise averages out
+Sketch = NDArray[np.uint8]  # (SIDE, SIDE) mean brightness
+
+BLANK: Sketch = np.zeros((SIDE, SIDE), np.uint8)
+
+
+def sketched(pixels: Pixels) -> Sketch:
+    """The sketch of a frame (height, width, 3): the mean of some pixels of each cell."""
+    rows, columns = (_spread(edge) for edge in pixels.shape[:2])
+    cells = pixels[rows[:, None], columns].reshape(SIDE, SAMPLES, SIDE, SAMPLES * 3)
+    mean: Sketch = cells.mean((1, 3)).astype(np.uint8)
+    return mean
+
+
+def change(one: Sketch, other: Sketch) -> float:
+    """Mean difference in brightness, 0 (the same) to 1 (black against white)."""
+    return float(np.abs(one.astype(np.int16) - other).mean() / 255)
+
+
+def _spread(edge: int) -> NDArray[np.intp]:
+    """Places along an edge of so many pixels, evenly apart, each in the middle of its stretch."""
+    many = SIDE * SAMPLES
+    return (2 * np.arange(many) + 1) * edge // (2 * many)
