@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("--json", action="store_true", help="one JSON object")
     convert = acts.add_parser("convert", help="a source's own files into pictures with the ids")
     convert.add_argument(
-        "source", metavar="SOURCE", help="LA, SD, CGD, SN, VST, DC, TVC or E4D, see docs/data.md"
+        "source", metavar="SOURCE", help="LA, SD, CGD, SN, VST, DC, TVC, E4D or OWN"
     )
     convert.add_argument("root", type=Path, help="the folder that the source was unpacked into")
     convert.add_argument("-o", "--out", type=Path, required=True, help="a .sqlite store")

@@ -26,7 +26,7 @@ class Dataset:
         return f"{self.prefix}{body}"
 
 
-# As in the releases; LA's converter and docs wrote LA_IMG_.
+# As in the releases (LA's converter and docs wrote LA_IMG_); OWN is for footage of one's own.
 DATASETS = {
     one.name: one
     for one in (
@@ -38,6 +38,7 @@ DATASETS = {
         Dataset("DC", "DC_IMG_", 4),
         Dataset("TVC", "TVC_IMG_", 5),
         Dataset("E4D", "E4D_IMG_", 8),
+        Dataset("OWN", "OWN_IMG_", 4),
     )
 }
 # A clip of TVQA: its show, which The Big Bang Theory's go without, season, episode, segment, clip.

@@ -128,6 +128,13 @@ def ego4d(root: Path, wanted: Path | None) -> Work:
     return _videos(root, "E4D")
 
 
+def own_scene(root: Path, wanted: Path | None) -> Work:
+    """Your own footage: <clip>.mp4, a frame a second, OWN_IMG_<clip>_<4 digits>; stills by name."""
+    work = _videos(root, "OWN")
+    stills = [Still(DATASETS["OWN"].image(stem), str(p)) for stem, p in _pictures(root).items()]
+    return Work([*work.tasks, *stills], [] if stills else work.missing)
+
+
 # By the names of the sets; LA, SD, CGD, SN, VIST, DC, TVC and E4D of the paper.
 SOURCES: dict[str, Read] = {
     "LA": llava,
@@ -138,6 +145,7 @@ SOURCES: dict[str, Read] = {
     "DC": dense_captions,
     "TVC": tv_captions,
     "E4D": ego4d,
+    "OWN": own_scene,
 }
 
 
