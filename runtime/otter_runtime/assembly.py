@@ -65,7 +65,9 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         stack.callback(source.close)
         brain = ChildBrain(settings, config.brain.hung_s, config.brain.start_s)
         stack.callback(brain.close)
-        eye = Eye(source, config.stale_ms, config.stuck_ms)
+        # Who pushes frames owes none while there is nothing to ask.
+        silent_ms = None if isinstance(source, Pushed) else config.silent_ms
+        eye = Eye(source, config.stale_ms, config.stuck_ms, silent_ms)
         governor.start()
         stack.callback(governor.close)
         witnesses = _witnesses(config, stack)
@@ -80,11 +82,17 @@ def _source(config: RunConfig) -> Source:
             "there is no source; give --source with a video file, a folder of images or a camera "
             f"number, or {BUS} for frames that a robot pushes"
         )
+    if config.latency_ms >= config.stale_ms:
+        raise UserError(
+            f"latency_ms is {config.latency_ms:g}, so every frame would be stale on arrival "
+            f"(stale_ms is {config.stale_ms:g}); raise stale_ms above it"
+        )
     if config.source == [BUS]:
-        return Pushed()
+        return Pushed(config.latency_ms)
     if BUS in config.source:
         raise UserError(f"{BUS} is a live source and has no end; give it alone")
-    return Drain(specs(config.source, config.folder_hz), config.fast, config.speed)
+    sources = specs(config.source, config.folder_hz)
+    return Drain(sources, config.fast, config.speed, config.latency_ms)
 
 
 def _governor(config: GovernorConfig) -> Governor:

@@ -14,6 +14,7 @@ from otter_robots import settings
 
 # Wide, and finite: what is beyond is a slip of the finger, and no clock can count it.
 Positive = Annotated[float, msgspec.Meta(ge=1e-6, le=1e9)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Many = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
@@ -121,9 +122,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     questions. `fast` sees every frame of a recording as quickly as it is answered, `speed` plays it
     so many times faster than real time. `wait_s` is how long to wait for a first subscriber before
     the first frame. An answer is valid until its newest frame is `ttl_ms` old; a live camera whose
-    newest frame is older than `stale_ms`, or that repeated one picture for `stuck_ms`, is not
-    answered from. `deadline_ms` is for questions that
-    bring none of their own.
+    newest frame is older than `stale_ms`, that gave none for `silent_ms` or that repeated one
+    picture for `stuck_ms`, is not answered from. Its pictures are `latency_ms` old when they arrive
+    (`otter-edge doctor --camera` measures it). `deadline_ms` is for questions that bring none of
+    their own.
     """
 
     source: list[str] = []
@@ -133,10 +135,12 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     fast: bool = False
     speed: Positive = 1.0
     folder_hz: Positive = 1.0
-    wait_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
+    latency_ms: NotNegative = 0.0
+    wait_s: NotNegative = 0.0
     deadline_ms: Positive = 30_000.0
     ttl_ms: Positive = 3000.0
     stale_ms: Positive = 2000.0
+    silent_ms: Positive = 900.0
     stuck_ms: Positive = 1000.0
     window: WindowConfig = WindowConfig()
     bus: BusConfig = BusConfig()
@@ -158,6 +162,15 @@ def read(path: Path | None, overrides: dict[str, Any]) -> RunConfig:
 
 
 def _texts(value: object) -> object:
-    """A list of texts, where one text or a camera's number will do as well."""
+    """A list of texts, where one text or a camera's number will do as well.
+
+    YAML reads `gst: v4l2src` as a mapping; it is that text.
+    """
     values = value if isinstance(value, list) else [value]
-    return [str(one) if type(one) is int else one for one in values]
+    return [_text(one) for one in values]
+
+
+def _text(value: object) -> object:
+    if isinstance(value, dict) and list(value) == ["gst"]:
+        return f"gst: {value['gst']}"
+    return str(value) if type(value) is int else value

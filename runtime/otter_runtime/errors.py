@@ -12,6 +12,7 @@ OtterError
 │       ├── TooManyImages     more <image> tokens than media
 │       └── PromptTooLong     prompt and answer exceed the model's positions
 ├── DamagedPicture            a pushed frame is not the picture it is said to be
+├── CameraLost                a live source stopped giving pictures
 ├── JournalError              the journal cannot be read or written
 └── EngineError               the engine was used outside its contract
 """
@@ -32,6 +33,10 @@ class MissingExtra(UserError):
 
 class DamagedPicture(OtterError):
     """A frame that was pushed cannot be used; the sentence goes back to its sender."""
+
+
+class CameraLost(OtterError):
+    """A live source stopped giving pictures, or gives others than it began with."""
 
 
 class PortInUse(UserError):

@@ -5,6 +5,7 @@ It knows the gate and the sampling grid; it does not know what the frames are fo
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Protocol
 
@@ -53,15 +54,26 @@ class Source(Protocol):
 class Eye:
     """One look at a time; `newest` is the stamp of the last frame that could be answered from."""
 
-    def __init__(self, source: Source, stale_ms: float, stuck_ms: float = 1000.0) -> None:
+    def __init__(
+        self,
+        source: Source,
+        stale_ms: float,
+        stuck_ms: float = 1000.0,
+        silent_ms: float | None = None,
+    ) -> None:
+        """What is older than `stale_ms` is not answered from, nor a camera silent for `silent_ms`.
+
+        None is for whoever gives frames when there is something to ask, and owes none.
+        """
         self.source = source
         self.newest: Stamp | None = None
         self.taken = 0  # frames, whatever was thought of them
         self._gate = Gate(source.live, stuck_ms)
         self._verdict = Verdict.FINE
         self._stale_ns = stale_ms * 1e6
+        self._silent_ns = math.inf if silent_ms is None else silent_ms * 1e6
         self._sampler: Sampler | None = None
-        self._opened_ns = 0
+        self._heard_ns = 0  # when the last frame came, of whatever quality; or when it was opened
 
     @property
     def opened(self) -> bool:
@@ -71,7 +83,7 @@ class Eye:
     def open(self, rate_hz: float) -> None:
         """Begin to read, `rate_hz` frames a second being wanted."""
         self._sampler = Sampler(rate_hz)
-        self._opened_ns = time.monotonic_ns()
+        self._heard_ns = time.monotonic_ns()
         self.source.start()
 
     def pace(self, rate_hz: float) -> None:
@@ -89,6 +101,7 @@ class Eye:
         if frame is None or self._sampler is None:
             return None
         self.taken += 1
+        self._heard_ns = time.monotonic_ns()
         self._verdict = self._gate.judge(frame)
         if self._verdict is not Verdict.FINE:
             return None
@@ -99,14 +112,22 @@ class Eye:
         """Why nothing should be answered now, as a code and a sentence; None where all is well."""
         if self.source.trouble:
             return "camera-lost", self.source.trouble
+        watched = self.source.live and self.opened
+        if watched and (silence := self._silence(now_ns)):
+            return silence
         if self._verdict is not Verdict.FINE:
             return f"camera-{self._verdict.value}", _SENTENCE[self._verdict]
-        if self.source.live and self.opened:
-            # A camera that never gave a frame is as blind as one that stopped.
-            age_ns = now_ns - (self.newest.mono_ns if self.newest else self._opened_ns)
-            if age_ns > self._stale_ns:
-                what = f"no new frame for {age_ns / 1e9:.1f} s; check the camera"
-                return "camera-stale", what
+        if watched and self.newest and (age_ns := now_ns - self.newest.mono_ns) > self._stale_ns:
+            return "camera-stale", f"the newest frame is {age_ns / 1e9:.1f} s old; check the camera"
+        return None
+
+    def _silence(self, now_ns: int) -> tuple[str, str] | None:
+        silent_ns = now_ns - self._heard_ns
+        if silent_ns > self._silent_ns:
+            return "camera-silent", f"no frame for {silent_ns / 1e9:.1f} s; check the camera"
+        # One that never gave a frame is as blind as one that stopped.
+        if self.newest is None and silent_ns > self._stale_ns:
+            return "camera-stale", f"no frame yet, for {silent_ns / 1e9:.1f} s; check the camera"
         return None
 
     @property

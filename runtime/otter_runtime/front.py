@@ -125,8 +125,8 @@ class Front:
             for event in self.brain.events():
                 self._hear(event)
             self.economy.turn()
+        self._look()  # first: who has just been given a frame is not blind
         self._notice_blindness()
-        self._look()
         self._beat()
         self._tell_manager()
 

@@ -42,7 +42,9 @@ class Pushed:
     ended = False
     trouble = ""
 
-    def __init__(self) -> None:
+    def __init__(self, latency_ms: float = 0.0) -> None:
+        """`latency_ms` is what pictures were old already when their sender got them."""
+        self._latency_ms = latency_ms
         self.dropped = 0  # frames that were replaced before anybody took them
         self.damaged = 0  # frames that could not be decoded or were not what they said
         self._newest: Frame | None = None
@@ -61,18 +63,18 @@ class Pushed:
     def push(self, sender: bytes, picture: Picture, blob: bytes) -> None:
         """Let a frame in as the newest.
 
-        Raises DamagedPicture where `blob` is not the picture it is said to be, or comes after a
-        later one of its scene.
+        Raises DamagedPicture where `blob` is not the picture it is said to be, comes after a later
+        one of its scene, or has another size than that scene.
         """
         try:
-            self._in_order(sender, picture)
+            self._fits(sender, picture)
             pixels = decode(picture, blob)
         except DamagedPicture:
             self.damaged += 1
             raise
         self.dropped += self._newest is not None
         self._last = self._follow(sender, picture)
-        self._newest = Frame(_stamp(self._last), pixels)
+        self._newest = Frame(_stamp(self._last, self._latency_ms), pixels)
 
     def take(self) -> Frame | None:
         """The newest frame that was not taken yet, or None."""
@@ -89,11 +91,17 @@ class Pushed:
             return None
         return last.id
 
-    def _in_order(self, sender: bytes, picture: Picture) -> None:
+    def _fits(self, sender: bytes, picture: Picture) -> None:
         last = self._last
         if last is None or not last.continues(sender, picture):
             return
         before = last.picture
+        size, was = (picture.width, picture.height), (before.width, before.height)
+        if size != was:
+            raise DamagedPicture(
+                f"frame {picture.number} is {size[0]}x{size[1]}, its scene began with "
+                f"{was[0]}x{was[1]}; give another scene where the size changes"
+            )
         if picture.number <= before.number or picture.taken_ns <= before.taken_ns:
             raise DamagedPicture(
                 f"frame {picture.number} of {picture.taken_ns} ns came after frame "
@@ -146,8 +154,8 @@ def _decode_file(picture: Picture, blob: bytes) -> Pixels:
         return np.asarray(image.convert("RGB"))
 
 
-def _stamp(last: Last) -> Stamp:
-    age_ns = round(last.picture.age_ms * 1e6)
+def _stamp(last: Last, latency_ms: float) -> Stamp:
+    age_ns = round((last.picture.age_ms + latency_ms) * 1e6)
     return Stamp(
         id=last.id,
         scene=last.scene,

@@ -66,6 +66,10 @@ def _picture(folder: Path, answer: Answer) -> Pixels:
     reader = VideoFile(folder / answer.source)
     try:
         pictures = enumerate(reader.pictures())
-        return next(pixels for index, pixels in pictures if index == answer.source_index)
+        return next(
+            pixels
+            for index, pixels in pictures
+            if index == answer.source_index and pixels is not None
+        )
     finally:
         reader.close()

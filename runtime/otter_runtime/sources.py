@@ -1,12 +1,14 @@
 """Where frames come from: video files, folders of images, single images and cameras.
 
 A reader opens one of them and hands out its pictures in order. It knows OpenCV; it does not know
-about time passing (see `drain`) nor about windows.
+about time passing (see `drain`) nor about windows. Pipelines of GStreamer are in `pipeline`.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +19,21 @@ import numpy as np
 # Both must stand before OpenCV loads: its codecs' complaints are no answer to a user's mistake.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# A silent V4L2 camera is given up after so many seconds (10 otherwise) and opened again.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")
 
 import cv2
+from PIL import Image
 
 from otter_runtime.errors import UserError
 from otter_runtime.frame import Pixels
+from otter_runtime.pipeline import PREFIX, Pipeline
+from otter_runtime.rate import sane_hz
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
-FALLBACK_HZ = 25.0  # for files that do not say their rate, or say nonsense
-SANE_HZ = (0.1, 1000.0)
 HIGHEST_CAMERA = (1 << 31) - 1  # OpenCV counts cameras in a C int
+# Of a stream's server, in milliseconds, before it is given up and opened again.
+PATIENCE = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 2000]
 
 
 class Reader(Protocol):
@@ -37,7 +44,10 @@ class Reader(Protocol):
     rate_hz: float
 
     def pictures(self) -> Iterator[Pixels | None]:
-        """RGB pictures (H, W, 3) in order; None for one that could not be decoded."""
+        """RGB pictures (H, W, 3) in order; None for one that could not be decoded.
+
+        A live source's may raise CameraLost, which says why there are no more.
+        """
 
     def close(self) -> None:
         """Give the device or file back."""
@@ -60,12 +70,14 @@ class VideoFile:
                 "images or a camera number"
             )
         self._first = first
-        self.rate_hz = _sane(self._capture.get(cv2.CAP_PROP_FPS))
+        self.rate_hz = sane_hz(self._capture.get(cv2.CAP_PROP_FPS))
 
-    def pictures(self) -> Iterator[Pixels]:
-        """Every picture of the file."""
+    def pictures(self) -> Iterator[Pixels | None]:
+        """Every picture of the file; None for one of another size than the first."""
+        shape = self._first.shape
         yield self._first
-        yield from _pictures(self._capture)
+        for picture in _pictures(self._capture):
+            yield picture if picture.shape == shape else None
 
     def close(self) -> None:
         """Give the file back."""
@@ -102,15 +114,19 @@ class Camera:
     live = True
 
     def __init__(self, address: int | str) -> None:
-        self.name = f"camera {address}" if isinstance(address, int) else str(address)
+        self.name = f"camera {address}" if isinstance(address, int) else public(address)
         if isinstance(address, int) and address > HIGHEST_CAMERA:
             raise UserError(_no_camera(address))
-        self._capture = cv2.VideoCapture(address)
+        self._capture = (
+            cv2.VideoCapture(address)
+            if isinstance(address, int)
+            else cv2.VideoCapture(address, cv2.CAP_ANY, PATIENCE)
+        )
         if not self._capture.isOpened():
             raise UserError(_no_camera(address))
         # One buffered picture at most: a camera's queue is age that nobody sees.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        self.rate_hz = _sane(self._capture.get(cv2.CAP_PROP_FPS))
+        self.rate_hz = sane_hz(self._capture.get(cv2.CAP_PROP_FPS))
 
     def pictures(self) -> Iterator[Pixels]:
         """Pictures as they come; ends when the camera stops giving any."""
@@ -131,10 +147,17 @@ class Spec:
     @property
     def live(self) -> bool:
         """Whether it is a camera or a stream, which has no end."""
-        return self.text.isdecimal() or "://" in self.text
+        return self.text.isdecimal() or "://" in self.text or self.text.startswith(PREFIX)
+
+    @property
+    def name(self) -> str:
+        """The text without a password."""
+        return public(self.text)
 
     def open(self) -> Reader:
         """Open it; UserError where there is no such file or camera, or it holds no pictures."""
+        if self.text.startswith(PREFIX):
+            return Pipeline(self.text)
         if self.live:
             return Camera(int(self.text) if self.text.isdecimal() else self.text)
         path = Path(self.text)
@@ -165,7 +188,7 @@ def specs(texts: Sequence[str], folder_hz: float) -> list[Spec]:
     found = [Spec(text, folder_hz) for text in texts]
     for spec in found[:-1]:
         if spec.live:
-            raise UserError(f"{spec.text} is a live source and has no end; give it last or alone")
+            raise UserError(f"{spec.name} is a live source and has no end; give it last or alone")
     for spec in found:
         spec.open().close()
     return found
@@ -190,7 +213,14 @@ def _pictures(capture: cv2.VideoCapture) -> Iterator[Pixels]:
         yield _rgb(picture)
 
 
+def public(address: str) -> str:
+    """An address without the user and password that it may carry: it is published and logged."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", address)
+
+
 def _read_image(path: Path) -> Pixels | None:
+    if not _whole(path):
+        return None
     try:
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     except cv2.error:  # a header that claims more pixels than OpenCV takes
@@ -198,14 +228,22 @@ def _read_image(path: Path) -> Pixels | None:
     return None if picture is None else _rgb(picture)
 
 
-def _sane(rate_hz: float) -> float:
-    low, high = SANE_HZ
-    return rate_hz if low <= rate_hz <= high else FALLBACK_HZ
+def _whole(path: Path) -> bool:
+    """Whether the file goes on to its picture's end: OpenCV fills a cut one up with grey."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of a file that claims to be huge
+            with Image.open(path) as image:
+                image.load()
+    # Pillow raises a dozen kinds (OSError, SyntaxError, struct.error ...) for hostile bytes.
+    except Exception:
+        return False
+    return True
 
 
 def _no_camera(address: int | str) -> str:
     if isinstance(address, str):
-        return f"{address} gives no stream; check the address and that its server is running"
+        return f"{public(address)} gives no stream; check the address, and that its server runs"
     if not Path(f"/dev/video{address}").exists():
         return (
             f"there is no camera {address} (/dev/video{address} is missing); plug one in, or give "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.runtime.run_process import Run, Start
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from otter_runtime.bundle import Manifest
@@ -236,3 +238,23 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = random_samples(config, 2, frames=4)
     made = Export(checkpoint, "int8", samples, settings, threads=1).write(folder / "random-int8")
     return made.path
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Not tmp_path: a socket's path is short, and its folder private.
+    with tempfile.TemporaryDirectory(prefix="otter-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def start(folder: Path, bundle: Path) -> Iterator[Start]:
+    runs: list[Run] = []
+
+    def begin(*words: str, env: dict[str, str] | None = None) -> Run:
+        runs.append(Run(folder, bundle, *words, env=env))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        run.close()

@@ -68,6 +68,11 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
         read(written(tmp_path, text), {"bus": {"folder": None}, "brain": {"threads": None}})
 
 
+def test_a_pipeline_needs_no_quotes(tmp_path: Path) -> None:
+    for text in ("source: {gst: v4l2src}", "source: 'gst: v4l2src'", "source:\n- gst: v4l2src"):
+        assert read(written(tmp_path, text), {}).source == ["gst: v4l2src"]
+
+
 def test_the_page_states_the_defaults() -> None:
     page = (Path(__file__).parents[2] / "docs" / "device.md").read_text()
     stated = yaml.safe_load(page.partition("```yaml")[2].partition("```")[0])

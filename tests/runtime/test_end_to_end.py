@@ -7,115 +7,24 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import psutil
 import pytest
+from tests.runtime.run_process import LIMIT_S, Start, noisy
 
-from otter_robots import endpoints
-from otter_robots.client import Client
-from otter_robots.envelope import Envelope
 from otter_robots.guard import Guard, Refused
-from otter_robots.messages import Abstain, Answer, Fault, Health, Message, Status
+from otter_robots.messages import Abstain, Answer, Fault, Health, Status
 from otter_robots.skill import CANT_SEE, NO_ACTION
 from otter_robots.skills import Range, Registry, skill
 from otter_runtime.bundle import Bundle
 from otter_runtime.journal import Journal
 
-LIMIT_S = 30.0
 PLAN = "What should I do next?"
 TURNS = Range(low=5, high=90, step=5)
-
-
-class Run:
-    """One `otter-edge run`, and a client of it."""
-
-    def __init__(self, folder: Path, bundle: Path, *words: str) -> None:
-        self.client = Client(
-            endpoints.stream_endpoint(folder), endpoints.requests_endpoint(folder), "test"
-        )
-        self.client.subscribe()
-        command = ["run", "--folder", str(folder), "--bundle", str(bundle), "--wait", "10"]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "otter_runtime", *command, "--threads", "1", *words],
-            stdout=subprocess.DEVNULL,
-        )
-        self.heard: list[tuple[Envelope, Message]] = []
-
-    def until(self, wanted: Callable[[Message], bool]) -> Any:
-        """Hear messages until one is wanted; that one."""
-        until_s = time.monotonic() + LIMIT_S
-        while time.monotonic() < until_s:
-            item = self.client.receive(0.2)
-            if item is not None:
-                self.heard.append(item)
-                if wanted(item[1]):
-                    return item[1]
-        raise AssertionError(f"not heard within {LIMIT_S} s; heard {self.heard}")
-
-    def answer(self) -> Answer:
-        found: Answer = self.until(lambda message: isinstance(message, Answer))
-        return found
-
-    def end(self) -> Status:
-        found: Status = self.until(
-            lambda message: isinstance(message, Status) and message.state == "ended"
-        )
-        return found
-
-    @property
-    def brain(self) -> psutil.Process:
-        (child,) = psutil.Process(self.process.pid).children()
-        return child
-
-    def of(self, kind: type[Message]) -> list[Any]:
-        return [message for _, message in self.heard if isinstance(message, kind)]
-
-    def close(self) -> None:
-        self.client.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not tmp_path: a socket's path is short, and its folder private.
-    with tempfile.TemporaryDirectory(prefix="otter-test-") as name:
-        yield Path(name)
-
-
-Start = Callable[..., Run]
-
-
-@pytest.fixture
-def start(folder: Path, bundle: Path) -> Iterator[Start]:
-    runs: list[Run] = []
-
-    def begin(*words: str) -> Run:
-        runs.append(Run(folder, bundle, *words))
-        return runs[-1]
-
-    yield begin
-    for run in runs:
-        run.close()
-
-
-def noisy(path: Path, frames: int, rate_hz: float = 4.0) -> Path:
-    """A video whose pictures all differ."""
-    random = np.random.default_rng(frames)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate_hz, (64, 64))
-    for _ in range(frames):
-        coarse = random.integers(0, 255, (8, 8, 3), dtype=np.uint8)
-        writer.write(cv2.resize(coarse, (64, 64)))
-    writer.release()
-    return path
 
 
 def test_a_subscriber_hears_every_answer_in_order(

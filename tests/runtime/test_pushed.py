@@ -106,6 +106,16 @@ def test_an_old_frame_is_refused() -> None:
     assert pushed.damaged == 1
 
 
+def test_another_size_is_another_scene() -> None:
+    pushed = Pushed()
+    pushed.push(b"a", message(0), coded(pixels(0), "jpeg"))
+    small = coded(pixels(1, side=32), "jpeg")
+    with pytest.raises(DamagedPicture, match=r"32x32, its scene began with 64x64"):
+        pushed.push(b"a", message(1, side=32), small)
+    pushed.push(b"a", message(1, side=32, scene=1), small)
+    assert pushed.damaged == 1
+
+
 def test_only_a_frame_that_its_asker_pushed_can_be_waited_for() -> None:
     pushed = Pushed()
     assert pushed.awaited(b"a", 0) is None
@@ -116,12 +126,12 @@ def test_only_a_frame_that_its_asker_pushed_can_be_waited_for() -> None:
 
 
 def test_the_age_is_the_senders_word() -> None:
-    pushed = Pushed()
+    pushed = Pushed(latency_ms=200)
     old = Picture(number=0, width=64, height=64, encoding="jpeg", taken_ns=0, age_ms=400.0)
     pushed.push(b"a", old, coded(pixels(1), "jpeg"))
     frame = pushed.take()
     assert frame is not None
-    assert time.monotonic_ns() - frame.stamp.mono_ns >= 400_000_000
+    assert time.monotonic_ns() - frame.stamp.mono_ns >= 600_000_000
 
 
 # Against a run of its own.

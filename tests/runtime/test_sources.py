@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from otter_runtime import drain as drain_module
 from otter_runtime.drain import Drain
 from otter_runtime.errors import UserError
-from otter_runtime.frame import Frame
+from otter_runtime.frame import Frame, Pixels
 from otter_runtime.gate import Gate, Verdict
 from otter_runtime.sources import Spec, specs
 
@@ -91,6 +92,90 @@ def test_a_folder_of_images_plays_in_order_and_counts_damage(tmp_path: Path) -> 
     drain = Drain(specs([str(tmp_path)], 2.0), fast=True)
     assert [int(frame.pixels[0, 0, 0]) for frame in played(drain)] == [50, 51, 52]
     assert drain.damaged == 1
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp"])
+def test_a_picture_that_was_cut_off_is_none(tmp_path: Path, kind: str) -> None:
+    random = np.random.default_rng(2)
+    for name, share in (("a", 1.0), ("b", 0.9), ("c", 0.4), ("d", 1.0)):
+        coded = cv2.imencode(kind, random.integers(0, 255, (64, 64, 3), np.uint8))[1].tobytes()
+        (tmp_path / f"{name}{kind}").write_bytes(coded[: round(len(coded) * share)])
+    drain = Drain(specs([str(tmp_path)], 2.0), fast=True)
+    assert [frame.stamp.index for frame in played(drain)] == [0, 3]
+    assert drain.damaged == 2
+
+
+class Live:
+    """A camera that gives these pictures, as fast as they are taken, and then no more."""
+
+    name, live, rate_hz = "camera", True, 10.0
+
+    def __init__(self, *pictures: Pixels) -> None:
+        self._pictures = pictures
+
+    def pictures(self) -> Iterator[Pixels]:
+        for picture in self._pictures:
+            yield picture
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        pass
+
+
+def live(monkeypatch: pytest.MonkeyPatch, *readers: Live, latency_ms: float = 0.0) -> Drain:
+    """A drain whose camera is each of `readers` in turn."""
+    opened = iter(readers)
+    monkeypatch.setattr(Spec, "open", lambda self: next(opened))
+    monkeypatch.setattr(drain_module, "REOPEN_S", (0.05,))
+    return Drain([Spec("0")], latency_ms=latency_ms)
+
+
+def test_pictures_of_another_size_are_another_scene(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide, tall = np.full((8, 16, 3), 90, np.uint8), np.full((16, 8, 3), 90, np.uint8)
+    drain = live(monkeypatch, Live(wide, wide, tall, wide), Live(*[tall] * 100))
+    shapes: list[tuple[int, tuple[int, ...]]] = []
+    for frame in played(drain):
+        shapes.append((frame.stamp.scene, frame.pixels.shape))
+        if frame.stamp.scene == 1:
+            break
+    assert set(shapes) == {(0, wide.shape), (1, tall.shape)}
+    assert drain.damaged == 1
+    assert drain.trouble == ""
+    drain.close()
+
+
+def test_trouble_is_over_with_the_first_frame_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = np.full((8, 8, 3), 90, np.uint8)
+    drain = live(monkeypatch, Live(picture), Live(), Live(*[picture] * 200))
+    drain.start()
+    until_s = time.monotonic() + 10
+    while len(drain.scenes) < 3 and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert drain.trouble == "camera stopped giving frames"
+    frame = None
+    while frame is None or frame.stamp.scene < 2:
+        frame = drain.take() or frame
+        assert time.monotonic() < until_s
+    assert drain.trouble == ""
+    drain.close()
+
+
+def test_a_declared_latency_is_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.full((8, 8, 3), 90, np.uint8)
+    drain = live(monkeypatch, Live(*[picture] * 100), latency_ms=700)
+    stamp = next(played(drain)).stamp
+    assert time.monotonic_ns() - stamp.mono_ns >= 700_000_000
+    assert time.time_ns() - stamp.wall_ns >= 700_000_000
+    drain.close()
+
+
+def test_a_recording_has_no_latency(video: Callable[..., Path]) -> None:
+    before_ns = time.monotonic_ns()
+    drain = Drain(specs([str(video())], 1.0), fast=True, latency_ms=700)
+    assert next(played(drain)).stamp.mono_ns >= before_ns
+    drain.close()
 
 
 @pytest.mark.parametrize(

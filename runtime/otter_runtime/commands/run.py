@@ -23,9 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="SOURCE",
-        help="a video file, a folder of images, a camera number, a stream's address, or `bus` for "
-        "frames that a robot pushes; several files are played one after the other",
+        help="a video file, a folder of images, a camera number, a stream's address, "
+        "`gst: PIPELINE` of GStreamer, or `bus` for frames that a robot pushes; several files are "
+        "played one after the other",
     )
+    add("--latency", type=float, metavar="MS", help="how old a camera's pictures arrive here")
     add("--bundle", metavar="DIR", help="the model (default: the pocket model, int8)")
     add(
         "--instruction",
@@ -68,6 +70,7 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
         "interval_s": args.interval,
         "fast": args.fast or None,
         "speed": args.speed,
+        "latency_ms": args.latency,
         "wait_s": args.wait,
         "bus": {
             "folder": args.folder,
@@ -82,8 +85,10 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _announce(config: RunConfig, stream: str, requests: str) -> None:
+    from otter_runtime.sources import public
+
     print(
-        f"otter-edge: {', '.join(config.source)} to {stream}, requests at {requests}",
+        f"otter-edge: {', '.join(map(public, config.source))} to {stream}, requests at {requests}",
         file=sys.stderr,
         flush=True,
     )
