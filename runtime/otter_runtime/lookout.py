@@ -17,6 +17,7 @@ from otter_robots.endpoints import is_loopback
 from otter_runtime.errors import AddressRefused, PortInUse
 
 PATIENCE_S = 5.0  # for a request to be complete
+POLL_S = 0.1  # how soon it notices that it was closed
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 Why = Callable[[], list[str]]
@@ -66,7 +67,7 @@ class Lookout:
                 "127.0.0.1 and a port above 1023"
             ) from error
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="lookout", daemon=True
+            target=self._server.serve_forever, args=(POLL_S,), name="lookout", daemon=True
         )
         self._thread.start()
 

@@ -109,12 +109,12 @@ def _printer(as_json: bool) -> Callable[[Envelope, Message], None]:
     import msgspec
 
     from otter_robots.envelope import as_dict
-    from otter_robots.messages import Abstain, Answer, Command, Fault, Status
+    from otter_robots.messages import Abstain, Answer, Command, Fault, Governor, Status
 
     def say(envelope: Envelope, message: Message) -> None:
         if as_json:
             print(msgspec.json.encode(as_dict(envelope, message)).decode(), flush=True)
-        elif isinstance(message, (Answer, Abstain, Command, Fault, Status)):
+        elif isinstance(message, (Answer, Abstain, Command, Fault, Governor, Status)):
             print(_line(message), flush=True)
 
     return say
