@@ -47,14 +47,14 @@ BUS = "bus"  # the source of frames that are pushed
 def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> Iterator[Front]:
     """The front of a run, ready for `run()`; SIGINT and SIGTERM stop it until the block ends.
 
-    Everything a user can get wrong is found before the first thread or process starts, except what
-    is wrong with the bundle: that is the brain's to find. Raises UserError.
+    Everything a user can get wrong is found before the brain starts, except what is wrong with the
+    bundle: that is the brain's to find. Raises UserError.
     """
+    governor = _governor(config.governor, config.fast)
     source = _source(config)
     standing = Standing(config.instruction, config.interval_s, len(config.source))
     if config.fast and source.live:
         raise UserError("a live source cannot be read fast; leave --fast out")
-    governor = _governor(config.governor, config.fast)
     settings = Settings(
         bundle=str(config.bundle or POCKET),
         threads=config.brain.threads,
@@ -63,6 +63,7 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         history_tokens=config.brain.history_tokens,
     )
     with ExitStack() as stack:
+        witnesses = _witnesses(config, stack)
         bus = stack.enter_context(_bus(config.bus))
         stack.callback(source.close)
         brain = ChildBrain(settings, config.brain.hung_s, config.brain.start_s)
@@ -72,7 +73,6 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         eye = Eye(source, config.stale_ms, config.stuck_ms, silent_ms)
         governor.start()
         stack.callback(governor.close)
-        witnesses = _witnesses(config, stack)
         front = Front(config, bus, eye, brain, standing, governor, say, witnesses)
         stack.enter_context(_signals(front))
         yield front
