@@ -129,7 +129,8 @@ class Health(Message, frozen=True, kw_only=True):
     code of why nothing is answered from the camera just now, `disk_free_mb` the room where the
     journal is, `denied` how often somebody was turned away at the door. `temperature_c` is the
     hottest sensor's, None where there is none, `throttled` how often the hardware slowed itself,
-    and `governor_step` how far the runtime lowered what it does.
+    and `governor_step` how far the runtime lowered what it does. Where the run is
+    recorded, `recorded` messages are in the trial, `unrecorded` frames and messages are not.
     """
 
     uptime_s: Annotated[float, Meta(ge=0)]
@@ -148,6 +149,8 @@ class Health(Message, frozen=True, kw_only=True):
     lost: Count = 0
     journal_ok: bool = True
     stopped: bool = False
+    recorded: Count = 0
+    unrecorded: Count = 0
     rss_mib: Annotated[float, Meta(ge=0)] | None = None
     blind: Name = ""
     disk_free_mb: Annotated[float, Meta(ge=0)] | None = None

@@ -16,7 +16,7 @@ import msgspec
 
 from otter_robots import endpoints
 from otter_runtime import folders
-from otter_runtime.brain import Settings
+from otter_runtime.brain import Brain, Settings
 from otter_runtime.bundle import MANIFEST
 from otter_runtime.bus import Bus
 from otter_runtime.child import ChildBrain
@@ -37,6 +37,7 @@ from otter_runtime.standing import Standing
 
 if TYPE_CHECKING:
     from otter_runtime.metrics import Metrics
+    from otter_runtime.trials.recorder import Recorder
 
 POCKET = Path(__file__).parent / "pocket" / "bundle-int8"
 JOURNAL = "journal.sqlite"
@@ -64,10 +65,17 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
     )
     with ExitStack() as stack:
         witnesses = _witnesses(config, stack)
+        # First in, last out: it hears the last words.
+        recorder = _recorder(config, stack)
         bus = stack.enter_context(_bus(config.bus))
         stack.callback(source.close)
-        brain = ChildBrain(settings, config.brain.hung_s, config.brain.start_s)
+        brain: Brain = ChildBrain(settings, config.brain.hung_s, config.brain.start_s)
         stack.callback(brain.close)
+        if recorder:
+            from otter_runtime.trials.tap import TappedBrain
+
+            bus.attend(recorder)
+            brain = TappedBrain(brain, recorder, config.record.picture == "jpeg")
         # Who pushes frames owes none while there is nothing to ask.
         silent_ms = None if isinstance(source, Pushed) else config.silent_ms
         eye = Eye(source, config.stale_ms, config.stuck_ms, silent_ms)
@@ -76,6 +84,18 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         front = Front(config, bus, eye, brain, standing, governor, say, witnesses)
         stack.enter_context(_signals(front))
         yield front
+
+
+def _recorder(config: RunConfig, stack: ExitStack) -> Recorder | None:
+    if config.record.folder is None:
+        return None
+    # A run that is not recorded does without the packages of a recording.
+    from otter_runtime.trials.about import config_file
+    from otter_runtime.trials.recorder import Recorder
+
+    recorder = Recorder(config.record, config_file(config), Path(config.bundle or POCKET))
+    stack.callback(recorder.close)
+    return recorder
 
 
 def _source(config: RunConfig) -> Source:

@@ -56,9 +56,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Brain(Protocol):
-    """What the front needs of a brain, wherever it runs; `restarts` counts its processes."""
+    """What the front needs of a brain, wherever it runs."""
 
-    restarts: int
+    @property
+    def restarts(self) -> int:
+        """How many processes there were before this one."""
 
     def show(self, frame: Frame) -> bool:
         """Hand over a frame; False where it had to be dropped."""

@@ -30,6 +30,7 @@ from otter_runtime.outbox import Outbox
 from otter_runtime.port import Port
 from otter_runtime.request import Request as Request
 from otter_runtime.request import read
+from otter_runtime.scribe import NOBODY, Scribe
 from otter_runtime.subscriptions import MAX_UPSTREAM_BYTES, Subscriptions
 
 # A subscriber that stops reading loses messages, which it sees in seq, and holds nobody else up.
@@ -54,6 +55,7 @@ class Bus:
     ) -> None:
         self._hostile = 0
         self.undelivered = 0
+        self.scribe: Scribe = NOBODY
         self.archive = Archive(journal)
         self._journal = journal
         self._troubles: dict[str, str] = {}
@@ -117,6 +119,11 @@ class Bus:
         self._xpub.send_multipart([TOPICS[envelope.topic].wire, pack(envelope), blob])
         self.archive.published(envelope, blob)
 
+    def attend(self, scribe: Scribe) -> None:
+        """From now on `scribe` hears of what is said and asked before anybody else does."""
+        self.scribe = scribe
+        self.outbox.scribe = scribe.publications
+
     @property
     def journal_ok(self) -> bool:
         """Whether the journal took the last message that belongs into it."""
@@ -175,6 +182,7 @@ class Bus:
         self._doorman.answer()
         self.say_trouble("keys", self._doorman.trouble)
         self.say_trouble("audit", self.audit.trouble)
+        self.say_trouble("record", self.scribe.trouble)
 
     def say_trouble(self, code: str, trouble: str) -> None:
         """A Fault when it begins and when it is over."""
@@ -195,6 +203,7 @@ class Bus:
                 self._hostile += 1
                 continue
             if not self._receive(request):
+                self.scribe.request(request)
                 requests.append(request)
         return requests
 

@@ -30,6 +30,8 @@ COMMANDS = {
     "ask": "ask a running assistant a question",
     "sub": "print what is published, live",
     "command": "tell every robot to stop, to resume, or what is its own",
+    "record": "record what a run publishes, as a process of its own",
+    "trial": "list, check and repair recorded trials",
     "keys": "make, list and revoke the keys of clients beyond this machine",
     "audit": "who connected, who was turned away, who ordered what",
     "build": "build TensorRT engines of a bundle, on the device that will run them",

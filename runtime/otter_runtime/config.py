@@ -115,6 +115,24 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     keep: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 3
 
 
+class RecordConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where trials are recorded; nowhere without a `folder`. See docs/trials.md.
+
+    A new file begins every `segment_s`. A frame that did not come as a file is a `png`, or goes
+    through `jpeg` before the model sees it, which is smaller and delays it. `queue_frames` may wait
+    to be written. Trials older than `keep_days`, or beyond `keep_gb` in all, are removed, oldest
+    first, and so are more of them where less than `reserve_mb` of the disk is free.
+    """
+
+    folder: str | None = None
+    segment_s: Positive = 60.0
+    picture: Literal["png", "jpeg"] = "png"
+    queue_frames: Many = 16
+    keep_days: Positive = 30.0
+    keep_gb: Positive = 20.0
+    reserve_mb: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 500.0
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one run.
 
@@ -148,6 +166,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     governor: GovernorConfig = GovernorConfig()
     health: HealthConfig = HealthConfig()
     log: LogConfig = LogConfig()
+    record: RecordConfig = RecordConfig()
 
 
 def read(path: Path | None, overrides: dict[str, Any]) -> RunConfig:

@@ -8,12 +8,14 @@ OtterError
 │   ├── PortInUse             somebody already listens at an endpoint
 │   ├── MissingExtra          a package of an extra is not installed
 │   ├── BundleError           a bundle is missing, foreign, changed or incomplete
+│   ├── TrialError            a recorded trial is missing, foreign or damaged
 │   └── PromptError           a prompt cannot be rendered
 │       ├── TooManyImages     more <image> tokens than media
 │       └── PromptTooLong     prompt and answer exceed the model's positions
 ├── DamagedPicture            a pushed frame is not the picture it is said to be
 ├── CameraLost                a live source stopped giving pictures
 ├── JournalError              the journal cannot be read or written
+├── RecordError               a recording cannot be written
 └── EngineError               the engine was used outside its contract
 """
 
@@ -51,6 +53,14 @@ class PortInUse(UserError):
 
 class JournalError(OtterError):
     """The journal cannot be read or written; publishing goes on, marked as not journalled."""
+
+
+class RecordError(OtterError):
+    """A recording cannot be written; answers go on without it."""
+
+
+class TrialError(UserError):
+    """A recorded trial is missing, foreign or damaged; the message names the file."""
 
 
 class BundleError(UserError):

@@ -35,7 +35,8 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture and its stamp."""
+    """A picture and its stamp; `file` is the JPEG or PNG it was decoded from, where it was one."""
 
     stamp: Stamp
     pixels: Pixels
+    file: bytes = b""

@@ -333,6 +333,7 @@ class Front:
             disk_free_mb=free_mb,
             denied=self.bus.audit.denied,
             governor=self.economy.governor,
+            scribe=self.bus.scribe,
         )
         self._publish(HEALTH, health)
 

@@ -2,14 +2,15 @@
 
 It knows the journal and how messages are sealed; how one is sent it is given. What is said within
 a `batch` is one transaction and one sync of the disk, so that a slow card does not decide how many
-answers a second there are, and goes out in order once that is done.
+answers a second there are, and goes out in order once that is done. Where the run is recorded, a
+scribe puts the same messages on the disk meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -19,6 +20,7 @@ from otter_robots.messages import Fault, Message
 from otter_robots.topics import FAULT, Topic
 from otter_runtime.errors import JournalError
 from otter_runtime.journal import Journal
+from otter_runtime.scribe import NOBODY, go_on
 
 # What the envelope of a reply has for a topic, unless it was published as well.
 REPLY = "reply"
@@ -52,13 +54,15 @@ class Outbox:
     """Everything that a runtime says in one epoch.
 
     `send` puts a message on the stream and `answer` hands a reply to a peer; `tell` hears of each
-    message as it was sent. `journal_ok` is whether the journal took the last one.
+    message as it was sent. `journal_ok` is whether the journal took the last one. `scribe` hears
+    of each message before it is sent.
     """
 
     def __init__(self, epoch: str, journal: Journal, send: Send, answer: Answer) -> None:
         self.epoch = epoch
         self.journal_ok = True
         self.tell: Tell = _nobody
+        self.scribe = NOBODY.publications
         self._journal, self._send, self._answer = journal, send, answer
         self._seqs: Counter[str] = Counter()
         self._waiting: list[Publication | Reply] = []
@@ -110,12 +114,21 @@ class Outbox:
     def _flush(self) -> list[Publication | Reply]:
         waiting, self._waiting = self._waiting, []
         recorded = [one for one in waiting if isinstance(one, Publication) and one.topic.journalled]
+        # While the journal works both syncs overlap. In the turn in which it fails the scribe has
+        # "journalled" already, and the Fault behind it says otherwise.
+        handed = [self._hand_over(waiting)] if self.journal_ok else []
         failure = self._record(recorded)
         if failure:
             waiting = _unrecorded(waiting)
+        if not handed:
+            handed.append(self._hand_over(waiting))
         if recorded and self.journal_ok == bool(failure):
             self.journal_ok = not failure
-            waiting.append(self._fault(failure))
+            fault = self._fault(failure)
+            handed.append(self._hand_over([fault]))
+            waiting.append(fault)
+        for wait in handed:
+            wait()
         for one in waiting:
             if isinstance(one, Publication):
                 self._send(one.envelope, one.blob)
@@ -126,6 +139,14 @@ class Outbox:
             if isinstance(one, Publication):
                 self.tell(one.envelope, one.message)
         return waiting
+
+    def _hand_over(self, waiting: Sequence[Publication | Reply]) -> Callable[[], None]:
+        said = [
+            (one.envelope, one.message, one.topic.journalled)
+            for one in waiting
+            if isinstance(one, Publication)
+        ]
+        return self.scribe(said) if said else go_on
 
     def _record(self, publications: list[Publication]) -> JournalError | None:
         try:

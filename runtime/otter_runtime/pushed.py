@@ -74,7 +74,8 @@ class Pushed:
             raise
         self.dropped += self._newest is not None
         self._last = self._follow(sender, picture)
-        self._newest = Frame(_stamp(self._last, self._latency_ms), pixels)
+        file = b"" if picture.encoding == "rgb8" else blob
+        self._newest = Frame(_stamp(self._last, self._latency_ms), pixels, file)
 
     def take(self) -> Frame | None:
         """The newest frame that was not taken yet, or None."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from otter_robots.messages import Health
 from otter_runtime.archive import Archive
 from otter_runtime.governor import Governor
+from otter_runtime.scribe import NOBODY, Scribe
 
 MIB = 1 << 20
 
@@ -44,6 +45,7 @@ class Vitals:
         disk_free_mb: float | None,
         denied: int,
         governor: Governor,
+        scribe: Scribe = NOBODY,
     ) -> Health:
         """The heartbeat's message, as of now; `dropped` frames never reached the front."""
         now_ns = time.monotonic_ns()
@@ -64,6 +66,8 @@ class Vitals:
             lost=archive.lost,
             journal_ok=journal_ok,
             stopped=stopped,
+            recorded=scribe.recorded,
+            unrecorded=scribe.unrecorded,
             rss_mib=_resident_mib(),
             blind=blind,
             disk_free_mb=disk_free_mb,

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stream", metavar="ENDPOINT", help="the stream socket, ipc://path or tcp://host:port")
     add("--requests", metavar="ENDPOINT", help="the requests socket, alike")
     add("--keys", metavar="DIR", help="let in only who has a key of this folder, over tcp")
+    add("--record", metavar="DIR", help="record a trial into this folder; see docs/trials.md")
     add("--threads", type=int, metavar="N", help="threads of the engines")
     add("--health", metavar="ADDRESS", help="serve /healthz, /readyz, /metrics; 127.0.0.1:9464")
     add("--log", metavar="FILE", help="write what is published as JSON lines; - is standard output")
@@ -81,6 +82,7 @@ def _overrides(args: argparse.Namespace) -> dict[str, Any]:
         "brain": {"threads": args.threads},
         "health": {"address": args.health},
         "log": {"file": args.log},
+        "record": {"folder": args.record},
     }
 
 
