@@ -87,8 +87,9 @@ class Guard:
         self.max_age_ms, self.min_confidence, self.silent_s = max_age_ms, min_confidence, silent_s
         self._on_stop, self._clock = on_stop, clock
         self._say = say or (lambda line: None)
-        self._why: str | None = None
-        self._local = False
+        # A stop that was called here is kept apart: no message can end it, whatever the threads do.
+        self._called: str | None = None
+        self._heard: str | None = None
         self._beat_s: float | None = None
         self._transit = Transit(same_clock)
         self._epoch = ""
@@ -99,12 +100,18 @@ class Guard:
 
     def stop(self, reason: str) -> None:
         """Nothing moves from now on, until `resume` here. The first reason stays."""
-        self._local = True
-        self._halt(reason)
+        first = self._why
+        self._called = first or reason
+        if first is None:
+            self._halted(reason)
 
     def resume(self) -> None:
         """Allow motion again, once a heartbeat is heard; only a person should decide this."""
-        self._local, self._why, self._beat_s = False, None, None
+        self._called = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._heard, self._beat_s = None, None
         # A runtime that lost its state counts its epochs from the beginning.
         self._epoch, self._last = "", ("", 0)
         self._transit.forget()
@@ -144,15 +151,23 @@ class Guard:
                 self._halt("the runtime was told to stop")
         elif isinstance(message, Command) and message.name == RESUME:
             in_time = 1000 * waited_s <= message.stamp.ttl_ms
-            if in_time and not self._local:
-                self.resume()
+            if in_time and self._called is None:
+                self._go_on()
+
+    @property
+    def _why(self) -> str | None:
+        return self._called or self._heard
 
     def _halt(self, reason: str) -> None:
         if self._why is None:
-            self._why = reason
-            self._say(f"stopped: {reason}")
-            if self._on_stop is not None:
-                self._on_stop(reason)
+            self._heard = reason
+            self._halted(reason)
+
+    def _halted(self, reason: str) -> None:
+        # The motors first: telling may fail, or take its time.
+        if self._on_stop is not None:
+            self._on_stop(reason)
+        self._say(f"stopped: {reason}")
 
     # Answers.
 

@@ -288,6 +288,19 @@ def test_a_stop_called_here_is_not_ended_from_afar() -> None:
         assert not scene.guard.stopped
 
 
+def test_the_motors_are_stopped_before_anybody_is_told() -> None:
+    def say(line: str) -> None:
+        assert stopped, "told first"
+        raise BrokenPipeError
+
+    stopped: list[str] = []
+    guard = Guard(Registry.of(Rover()), on_stop=stopped.append, say=say)
+    with pytest.raises(BrokenPipeError):
+        guard.stop("the red button")
+    assert stopped == ["the red button"]
+    assert guard.stopped
+
+
 def test_a_runtime_that_is_stopped_says_so_to_who_comes_late() -> None:
     scene = Scene()
     health = Health(uptime_s=1, stopped=True)
