@@ -8,6 +8,7 @@ It does not know who carries a skill out, nor how its likelihood is computed.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -25,6 +26,8 @@ Value = str | int | float
 NO_ACTION, CANT_SEE = "no_action", "cant_see"
 # A grammar of a thousand numbers compiles in milliseconds; a finer step is no language model's.
 MOST_VALUES, MOST_VALUES_IN_ALL = 1000, 4000
+# 1e-300 is a number as well, and would be written with 300 decimals; 0.1 + 0.2 has 17.
+MOST_DIGITS = 20
 _HOLE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -50,10 +53,15 @@ class Parameter(Struct, frozen=True, kw_only=True):
         if self.choices:
             if len(set(self.choices)) != len(self.choices):
                 raise UserError(f"parameter {self.name} has a choice twice; leave one of them out")
-        elif self.low is None or self.high is None or not self.low <= self.high < float("inf"):
+        elif self.low is None or self.high is None or not self.low <= self.high:
             raise UserError(
                 f"parameter {self.name} goes from {self.low} to {self.high}; "
                 "give choices, or finite low and high with low not above high"
+            )
+        elif not (math.isfinite(self.high) and _writable(self.low) and _writable(self.step)):
+            raise UserError(
+                f"parameter {self.name} goes from {self.low} to {self.high} by {self.step}; "
+                f"give finite numbers of at most {MOST_DIGITS} digits on either side of the point"
             )
         elif (self.high - self.low) / self.step >= MOST_VALUES:
             raise UserError(
@@ -193,6 +201,14 @@ class Choice(Struct, frozen=True, kw_only=True):
     probability: Share
     likelihood: Share
     log_likelihood: float
+
+
+def _writable(number: float) -> bool:
+    """Whether its decimals are few enough to be said."""
+    if not math.isfinite(number):
+        return False
+    decimals = -int(Decimal(repr(number)).normalize().as_tuple().exponent)
+    return decimals <= MOST_DIGITS and abs(number) < 10**MOST_DIGITS
 
 
 def pieces(text: str) -> Iterator[tuple[str, str]]:

@@ -15,12 +15,13 @@ Three things are fixed here that SayCan leaves open:
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from otter_robots.skill import NO_ACTION, Choice, Offer, Skill, Value, pieces
+from otter_robots.skill import NO_ACTION, Choice, Offer, Parameter, Skill, Value, pieces
 from otter_runtime.errors import PromptError
 from otter_runtime.grammar import logsumexp, quoted
 
@@ -69,18 +70,19 @@ def alternatives(offer: Offer) -> list[Alternative]:
         possible = tuple(skill for skill in offer.all if skill.affordance > 0)
         sentences = [_expression(s, text, {}) for s in possible for text in s.texts]
         return [Alternative(f"({'|'.join(sentences)})", possible)]
-    found = [
+    # Counted before they are made: four parameters of 64 choices are 17 million sentences.
+    count = sum(len(skill.texts) * _ways(skill) for skill in offer.all)
+    if count > MOST_RANKED:
+        raise PromptError(
+            f"the offered skills make {count} sentences, at most {MOST_RANKED} are ranked; "
+            "offer fewer, or offer them with rank false"
+        )
+    return [
         Alternative(_expression(skill, text, filled), (skill,))
         for skill in offer.all
         for text in skill.texts
         for filled in _choices(skill)
     ]
-    if len(found) > MOST_RANKED:
-        raise PromptError(
-            f"the offered skills make {len(found)} sentences, at most {MOST_RANKED} are ranked; "
-            "offer fewer, or offer them with rank false"
-        )
-    return found
 
 
 def ranked(scored: Sequence[Scored], temperature: float) -> tuple[Choice, ...]:
@@ -120,11 +122,20 @@ def _choice(sentences: list[tuple[float, Scored]], blocked: float) -> Choice:
     )
 
 
+def _ways(skill: Skill) -> int:
+    """How many `_choices` there are."""
+    return math.prod(len(parameter.choices) for parameter in _named(skill))
+
+
 def _choices(skill: Skill) -> Iterator[dict[str, str]]:
     """Every way to fill the parameters that are choices, none of the numbers."""
-    named = [parameter for parameter in skill.parameters if not parameter.numeric]
+    named = _named(skill)
     for values in itertools.product(*(parameter.choices for parameter in named)):
         yield {parameter.name: value for parameter, value in zip(named, values, strict=True)}
+
+
+def _named(skill: Skill) -> list[Parameter]:
+    return [parameter for parameter in skill.parameters if not parameter.numeric]
 
 
 def _expression(skill: Skill, text: str, filled: dict[str, str]) -> str:

@@ -180,6 +180,23 @@ def test_every_call_is_read_back_from_its_text(parameter: Parameter, data: st.Da
     assert parameter.accept(value) == value
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "step"),
+    [
+        (0, 1, float("inf")),
+        (float("-inf"), 1, float("inf")),
+        (float("nan"), 1, 1),
+        (0, float("inf"), 1),
+        (1e-300, 1, 1),
+        (0, 1e300, 1e299),
+        (0, 1, 1e-12),
+    ],
+)
+def test_a_number_that_nobody_could_say_is_refused(low: float, high: float, step: float) -> None:
+    with pytest.raises(UserError, match="parameter n"):
+        Parameter(name="n", low=low, high=high, step=step).check()
+
+
 def test_what_a_parameter_accepts() -> None:
     metres = Parameter(name="metres", low=0.5, high=3, step=0.5)
     assert metres.accept(1) == 1.0

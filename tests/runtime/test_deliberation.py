@@ -164,6 +164,15 @@ def test_choices_are_alternatives_and_numbers_are_not() -> None:
         alternatives(Offer(skills=(Skill(name="a", texts=("{many}",), parameters=(many,)),)))
 
 
+def test_millions_of_sentences_are_refused_before_they_are_made() -> None:
+    choices = tuple(str(number) for number in range(64))
+    four = tuple(Parameter(name=name, choices=choices) for name in "abcd")
+    offer = Offer(skills=(Skill(name="go", texts=("{a} {b} {c} {d}",), parameters=four),))
+    offer.check()
+    with pytest.raises(PromptError, match=f"make {64**4 + 2} sentences"):
+        alternatives(offer)
+
+
 OFFER = Offer(
     skills=(
         Skill(name="left", texts=("Turn left: it is there.", "Go left.")),
