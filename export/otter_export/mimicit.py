@@ -73,8 +73,8 @@ def _checked(name: str, record: Any) -> list[str]:
     texts = isinstance(record, dict) and all(
         isinstance(record.get(field), str) for field in ("instruction", "answer")
     )
-    pictures = record.get("image_ids", []) if isinstance(record, dict) else None
-    if not texts or not isinstance(pictures, list):
+    pictures = record.get("image_ids", []) if texts else None
+    if not isinstance(pictures, list) or not all(isinstance(one, str) for one in pictures):
         raise ValueError(f"{name} has no instruction, answer and image_ids")
     return pictures
 

@@ -205,7 +205,12 @@ def test_pictures_that_are_not_there_are_named(mimicit: Path, pictures: Any, sai
         list(read_mimicit(mimicit, None, 9))
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"meta": {}}', '{"data": {"a": 1}}', '{"data": {'])
+ODD = '{"data": {"a": {"instruction": "b", "answer": "c", "image_ids": [["d"]]}}}'
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", '{"meta": {}}', '{"data": {"a": 1}}', '{"data": {', ODD]
+)
 def test_what_is_not_mimicit_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(UserError, match="not an instructions file of MIMIC-IT"):
