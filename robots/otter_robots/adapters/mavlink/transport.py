@@ -48,12 +48,7 @@ def open_transport(address: str) -> Transport:
         device, _, baud = rest.rpartition(":")
         return Serial(device, _number(baud, address, 4_000_000))
     host, _, port = rest.rpartition(":")
-    kinds: dict[str, Callable[[str, int], Transport]] = {
-        "udpin": UdpIn,
-        "udpout": UdpOut,
-        "tcp": Tcp,
-    }
-    if kind not in kinds or not host:
+    if kind not in KINDS or not host:
         raise UserError(
             f"{address!r} is no address of a vehicle; write udpin:HOST:PORT, udpout:HOST:PORT, "
             "tcp:HOST:PORT or serial:DEVICE:BAUD"
