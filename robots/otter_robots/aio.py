@@ -16,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import zmq
@@ -32,7 +31,7 @@ from otter_robots.connection import (
     Reply,
 )
 from otter_robots.envelope import Envelope
-from otter_robots.errors import NoAnswer, OtterError, Refused
+from otter_robots.errors import NoAnswer, OtterError, RequestRefused
 from otter_robots.listener import Since, snapshot_items
 from otter_robots.messages import (
     RESUME,
@@ -276,7 +275,7 @@ class Client(Connection):
         *,
         skills: Registry | Offer | None = None,
     ) -> None:
-        """Replace the standing instruction; raises NobodyListening or Refused."""
+        """Replace the standing instruction; raises NobodyListening or RequestRefused."""
         await self._order(
             Instruct(text=text, interval_s=interval_s, skills=offered(skills)), ttl_ms
         )
@@ -290,7 +289,7 @@ class Client(Connection):
         """Tell every robot on topic `command`, past the model; robots were told once this returns.
 
         Raises NobodyListening, and then the order is carried out within `ttl_ms` or never, or
-        Refused.
+        RequestRefused.
         """
         await self._order(Command(name=name, arguments=dict(arguments or {})), ttl_ms)
 
@@ -307,14 +306,14 @@ class Client(Connection):
     ) -> None:
         """Show the model how to answer, from now on: `blobs` are the files of `exemplar.images`.
 
-        Returns when the model has taken it. Raises Refused with its sentence where it does not,
-        NobodyListening, UserError for a picture larger than the bus takes.
+        Returns when the model has taken it. Raises RequestRefused with its sentence where it does
+        not, NobodyListening, UserError for a picture larger than the bus takes.
         """
         self._check_size(*blobs)
         await self._order(exemplar, timeout_s * 1000, *blobs, ack_s=timeout_s)
 
     async def forget(self, exemplar_id: str = "", ttl_ms: float = ORDER_TTL_MS) -> None:
-        """Take an exemplar back, or all of them; raises NobodyListening or Refused."""
+        """Take an exemplar back, or all of them; raises NobodyListening or RequestRefused."""
         await self._order(Forget(id=exemplar_id), ttl_ms)
 
     async def cancel(self, question_id: str) -> None:
@@ -338,7 +337,7 @@ class Client(Connection):
             try:
                 async with self._request(self._stamped(order, ttl_ms), Ack, *blobs, ack_s=ack_s):
                     return
-            except Refused as refusal:
+            except RequestRefused as refusal:
                 if not left or not refusal.outdated:
                     raise
 
@@ -411,12 +410,7 @@ class Client(Connection):
     async def __aenter__(self) -> Client:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from types import TracebackType
 
 import zmq
 
@@ -27,7 +26,7 @@ from otter_robots.connection import (
     Reply,
 )
 from otter_robots.envelope import Envelope
-from otter_robots.errors import NoAnswer, Refused
+from otter_robots.errors import NoAnswer, RequestRefused
 from otter_robots.listener import Since, snapshot_items
 from otter_robots.messages import (
     RESUME,
@@ -190,7 +189,7 @@ class Client(Connection):
         *,
         skills: Registry | Offer | None = None,
     ) -> None:
-        """Replace the standing instruction; raises NobodyListening or Refused."""
+        """Replace the standing instruction; raises NobodyListening or RequestRefused."""
         self._order(Instruct(text=text, interval_s=interval_s, skills=offered(skills)), ttl_ms)
 
     def command(
@@ -202,7 +201,7 @@ class Client(Connection):
         """Tell every robot on topic `command`, past the model; robots were told once this returns.
 
         Raises NobodyListening, and then the order is carried out within `ttl_ms` or never, or
-        Refused.
+        RequestRefused.
         """
         self._order(Command(name=name, arguments=dict(arguments or {})), ttl_ms)
 
@@ -219,14 +218,14 @@ class Client(Connection):
     ) -> None:
         """Show the model how to answer, from now on: `blobs` are the files of `exemplar.images`.
 
-        Returns when the model has taken it. Raises Refused with its sentence where it does not,
-        NobodyListening, UserError for a picture larger than the bus takes.
+        Returns when the model has taken it. Raises RequestRefused with its sentence where it does
+        not, NobodyListening, UserError for a picture larger than the bus takes.
         """
         self._check_size(*blobs)
         self._order(exemplar, timeout_s * 1000, *blobs, ack_s=timeout_s)
 
     def forget(self, exemplar_id: str = "", ttl_ms: float = ORDER_TTL_MS) -> None:
-        """Take an exemplar back, or all of them; raises NobodyListening or Refused."""
+        """Take an exemplar back, or all of them; raises NobodyListening or RequestRefused."""
         self._order(Forget(id=exemplar_id), ttl_ms)
 
     def cancel(self, question_id: str) -> None:
@@ -261,7 +260,7 @@ class Client(Connection):
             try:
                 self._request(self._stamped(order, ttl_ms), *blobs, ack_s=ack_s)
                 return
-            except Refused as refusal:
+            except RequestRefused as refusal:
                 if not left or not refusal.outdated:
                     raise
 
@@ -301,12 +300,7 @@ class Client(Connection):
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -19,7 +19,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from otter_robots import endpoints, keys
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, new_epoch, pack, seal, unpack
-from otter_robots.errors import KeyRefused, NobodyListening, Refused, UserError, WireError
+from otter_robots.errors import KeyRefused, NobodyListening, RequestRefused, UserError, WireError
 from otter_robots.listener import Listener, Since
 from otter_robots.messages import Ack, Message, Order, Question
 from otter_robots.recovery import Place
@@ -52,11 +52,11 @@ class Reply(NamedTuple):
     parts: list[bytes]
 
     def answers(self, seq: int, kinds: tuple[type[Message], ...]) -> bool:
-        """Whether it is a reply of these kinds to request `seq`; raises Refused."""
+        """Whether it is a reply of these kinds to request `seq`; raises RequestRefused."""
         if self.envelope.reply_to != seq:
             return False
         if isinstance(self.message, Ack) and not self.message.ok:
-            raise Refused(self.message.reason, self.message.detail)
+            raise RequestRefused(self.message.reason, self.message.detail)
         return isinstance(self.message, kinds)
 
 

@@ -6,7 +6,7 @@ OtterError
 │   ├── KeyFileRefused     a key file that is missing, open to others, or no key
 │   ├── KeyRefused         a runtime does not know this client's key
 │   ├── NobodyListening    no runtime received the request
-│   ├── Refused            a runtime received the request and refuses it
+│   ├── RequestRefused     a runtime received the request and refuses it
 │   └── NoAnswer           a runtime received the question and did not answer in time
 └── WireError              bytes from a socket that are no message of ours
 
@@ -60,7 +60,7 @@ class NobodyListening(UserError):
         )
 
 
-class Refused(UserError):
+class RequestRefused(UserError):
     """The runtime refuses the request; `reason` is the Ack's."""
 
     def __init__(self, reason: str, detail: str) -> None:

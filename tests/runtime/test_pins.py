@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 
 from otter_robots import aio, endpoints
 from otter_robots.client import Client
-from otter_robots.errors import Refused, UserError
+from otter_robots.errors import RequestRefused, UserError
 from otter_robots.messages import MOST_EXEMPLARS, Answer, Exemplar, Health, Image, Picture
 from otter_robots.topics import HEALTH
 
@@ -90,9 +90,9 @@ def test_exemplars_over_the_bus(run: tuple[subprocess.Popen[bytes], Client]) -> 
     shown = frames.answer()
     assert shown != alone
     # Refused, with what stands unharmed.
-    with pytest.raises(Refused, match="shorten"):
+    with pytest.raises(RequestRefused, match="shorten"):
         bus.pin(exemplar("a", answer="very long " * 30), [jpeg(1)], PATIENCE_S)
-    with pytest.raises(Refused, match="no whole jpeg"):
+    with pytest.raises(RequestRefused, match="no whole jpeg"):
         bus.pin(exemplar("b"), [jpeg(1)[:-300]], PATIENCE_S)
     with pytest.raises(UserError, match="the bus takes"):
         bus.pin(exemplar("b"), [bytes(1 << 21)])
@@ -107,7 +107,7 @@ def test_exemplars_over_the_bus(run: tuple[subprocess.Popen[bytes], Client]) -> 
     # No more than a few.
     for number in range(MOST_EXEMPLARS):
         bus.pin(exemplar(str(number), answer="L"), [jpeg(number)], PATIENCE_S)
-    with pytest.raises(Refused, match="4 exemplars stand already"):
+    with pytest.raises(RequestRefused, match="4 exemplars stand already"):
         bus.pin(exemplar("more"), [jpeg(1)], PATIENCE_S)
     bus.pin(exemplar("1", answer="R"), [jpeg(1)], PATIENCE_S)
     asyncio.run(forget(bus.stream, bus.requests))

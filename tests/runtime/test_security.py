@@ -24,7 +24,13 @@ import zmq
 from otter_robots import aio
 from otter_robots.client import Client
 from otter_robots.envelope import MAX_MESSAGE_BYTES, Envelope, seal
-from otter_robots.errors import AddressRefused, KeyRefused, NoAnswer, NobodyListening, Refused
+from otter_robots.errors import (
+    AddressRefused,
+    KeyRefused,
+    NoAnswer,
+    NobodyListening,
+    RequestRefused,
+)
 from otter_robots.keys import Key, read
 from otter_robots.messages import (
     DENIED,
@@ -127,7 +133,7 @@ def test_each_may_what_it_is_allowed_and_no_more(guarded: Publish, ring: Keyring
                 lambda: tablet.stop(),
                 lambda: tablet.instruct("dance", 1.0),
             ):
-                with pytest.raises(Refused, match="needs a key that may") as refusal:
+                with pytest.raises(RequestRefused, match="needs a key that may") as refusal:
                     refused()
                 assert refusal.value.reason == DENIED
             assert isinstance(tablet.ask("where?", timeout_s=20), Answer)
@@ -164,7 +170,7 @@ def test_an_order_in_anothers_name_is_refused(guarded: Publish, ring: Keyring) -
     with guarded() as running, client(running, ring, "arm") as arm:
         arm.stop()
         arm._stamper.client = "tablet"
-        with pytest.raises(Refused, match="the key is arm's"):
+        with pytest.raises(RequestRefused, match="the key is arm's"):
             arm.resume()
 
 
