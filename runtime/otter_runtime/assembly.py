@@ -67,7 +67,7 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         witnesses = _witnesses(config, stack)
         # First in, last out: it hears the last words.
         recorder = _recorder(config, stack)
-        bus = stack.enter_context(_bus(config.bus))
+        bus = stack.enter_context(_bus(config.bus, config.health.reserve_mb))
         stack.callback(source.close)
         brain: Brain = ChildBrain(settings, config.brain.hung_s, config.brain.start_s)
         stack.callback(brain.close)
@@ -151,12 +151,13 @@ def _metrics() -> Metrics:
     return Metrics()
 
 
-def _bus(config: BusConfig) -> Bus:
+def _bus(config: BusConfig, reserve_mb: float) -> Bus:
     folder = Path(config.folder).absolute() if config.folder else None
     stream = config.stream or endpoints.stream_endpoint(folder)
     requests = config.requests or endpoints.requests_endpoint(folder)
     keyring = Keyring(Path(config.keys).expanduser().absolute()) if config.keys else None
-    journal = Journal((folder or folders.state()) / JOURNAL, config.keep_days, config.keep_mb)
+    path = (folder or folders.state()) / JOURNAL
+    journal = Journal(path, config.keep_days, config.keep_mb, reserve_mb)
     return Bus(stream, requests, journal, keyring)
 
 

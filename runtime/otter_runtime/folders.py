@@ -16,6 +16,15 @@ def keys() -> Path:
     return _home("XDG_CONFIG_HOME", ".config") / "otter-edge" / "keys"
 
 
+def disk_free_mb(folder: Path) -> float | None:
+    """What this user may still write there; None where the folder cannot be looked at."""
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return None
+    return room.f_bavail * room.f_frsize / 1e6
+
+
 def _home(variable: str, otherwise: str) -> Path:
     given = os.environ.get(variable)
     return Path(given) if given else Path.home() / otherwise

@@ -20,6 +20,7 @@ from otter_runtime.desk import Desk, Why
 from otter_runtime.economy import Economy
 from otter_runtime.errors import DamagedPicture, EngineError, OtterError, UserError
 from otter_runtime.eye import Eye
+from otter_runtime.folders import disk_free_mb
 from otter_runtime.frame import Frame
 from otter_runtime.governor import Governor
 from otter_runtime.notify import Notifier, Progress, Watchdog
@@ -27,7 +28,7 @@ from otter_runtime.pins import Pins
 from otter_runtime.pushed import Pushed
 from otter_runtime.readiness import short
 from otter_runtime.standing import Standing
-from otter_runtime.vitals import Vitals, disk_free_mb
+from otter_runtime.vitals import Vitals
 from otter_runtime.wire import Declined, Died, Event, Failed, Piece, Pinned, Ready, Said, Shown
 
 TURN_MS = 50  # how long a turn waits for something to happen

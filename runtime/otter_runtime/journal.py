@@ -18,11 +18,13 @@ from typing import NamedTuple
 
 from otter_robots.envelope import Envelope, pack
 from otter_runtime.errors import JournalError
+from otter_runtime.folders import disk_free_mb
 
 KEEP_DAYS, KEEP_MB = 7.0, 1000.0
 DAY_NS = 86_400_000_000_000
 # Pruned a little at a time, so that no append waits for it: more goes than comes.
 PRUNE_EVERY, PRUNE_ROWS = 500, 1000
+GAPS = 64  # pages of 4 KiB: about what PRUNE_EVERY messages take
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS epochs (counter INTEGER PRIMARY KEY AUTOINCREMENT, started TEXT);
@@ -61,13 +63,20 @@ class Journal:
 
     A journal that cannot even be opened still counts as one, so that a full or read-only disk
     costs the record and not the answers. Messages are kept for `keep_days`, or for as long as the
-    file's content stays below `keep_mb`, whichever is shorter.
+    file's content stays below `keep_mb` and the disk has `reserve_mb` left, whichever is shorter.
     """
 
-    def __init__(self, path: Path, keep_days: float = KEEP_DAYS, keep_mb: float = KEEP_MB) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keep_days: float = KEEP_DAYS,
+        keep_mb: float = KEEP_MB,
+        reserve_mb: float = 0.0,
+    ) -> None:
         self.path = path
         self.keep_ns = round(keep_days * DAY_NS)
         self.keep_bytes = round(keep_mb * 1e6)
+        self.reserve_mb = reserve_mb
         self._db: sqlite3.Connection | None = None
         self._appended = 0
         self._since_ns = time.monotonic_ns()
@@ -162,7 +171,7 @@ class Journal:
         oldest = db.execute(
             "SELECT place, wall_ns FROM published ORDER BY place LIMIT ?", (PRUNE_ROWS,)
         ).fetchall()
-        if _used_bytes(db) > self.keep_bytes:
+        if self._cramped(db) or _used_bytes(db) > self.keep_bytes:
             return int(oldest[-1][0])
         limit_ns = time.time_ns() - self.keep_ns
         # A clock that is set while we run (a board without a battery starts in 1970) must not
@@ -175,6 +184,16 @@ class Journal:
             if wall_ns >= limit_ns or (mine is not None and place >= mine)
         )
         return int(next(fresh, oldest[-1][0]))
+
+    def _cramped(self, db: sqlite3.Connection) -> bool:
+        """Whether the file would have to grow, and the disk has no more than its reserve.
+
+        The file never shrinks; what is pruned leaves gaps in it, which new messages fill.
+        """
+        free_mb = disk_free_mb(self.path.parent)
+        if free_mb is None or free_mb >= self.reserve_mb:
+            return False
+        return int(db.execute("PRAGMA freelist_count").fetchone()[0]) < GAPS
 
     def _failure(self, error: Exception) -> JournalError:
         # The connection may be beyond use (the file was replaced, the disk went away).

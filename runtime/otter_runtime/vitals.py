@@ -78,15 +78,6 @@ class Vitals:
         )
 
 
-def disk_free_mb(folder: Path) -> float | None:
-    """What this user may still write there; None where the folder cannot be looked at."""
-    try:
-        room = os.statvfs(folder)
-    except OSError:
-        return None
-    return room.f_bavail * room.f_frsize / 1e6
-
-
 def _resident_mib() -> float | None:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

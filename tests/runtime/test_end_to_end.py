@@ -17,7 +17,7 @@ import pytest
 from tests.runtime.run_process import LIMIT_S, Start, noisy
 
 from otter_robots.guard import Guard, Refused
-from otter_robots.messages import Abstain, Answer, Fault, Health, Status
+from otter_robots.messages import Abstain, Answer, Fault, Status
 from otter_robots.skill import CANT_SEE, NO_ACTION
 from otter_robots.skills import Range, Registry, skill
 from otter_runtime.bundle import Bundle
@@ -143,35 +143,6 @@ def test_a_robot_asks_among_its_skills_and_its_guard_lets_the_choice_through(
     assert isinstance(decoded, Answer)
     assert registry.declared.parse(decoded.text) is not None
     assert len(decoded.choices) == 1
-
-
-def test_a_killed_brain_is_a_fault_and_comes_back(start: Start, tmp_path: Path) -> None:
-    run = start("--source", str(noisy(tmp_path / "long.avi", 400)), "--instruction", PLAN)
-    run.answer()
-    run.brain.kill()
-    fault = run.until(lambda message: isinstance(message, Fault))
-    assert fault.code == "brain"
-    assert "SIGKILL" in fault.detail
-    run.until(lambda message: isinstance(message, Fault) and message.cleared)
-    run.answer()
-    health = run.until(lambda message: isinstance(message, Health))
-    assert (health.brain_alive, health.brain_restarts) == (True, 1)
-    assert run.process.poll() is None
-
-
-def test_a_hung_brain_is_ended_and_comes_back(start: Start, tmp_path: Path) -> None:
-    config = tmp_path / "run.yaml"
-    config.write_text("brain:\n  hung_s: 1.5\n")
-    run = start(
-        *("--source", str(noisy(tmp_path / "long.avi", 400)), "--instruction", PLAN),
-        *("--config", str(config)),
-    )
-    run.answer()
-    run.brain.send_signal(signal.SIGSTOP)
-    fault = run.until(lambda message: isinstance(message, Fault))
-    assert "hung" in fault.detail
-    run.until(lambda message: isinstance(message, Fault) and message.cleared)
-    run.answer()
 
 
 def test_the_brain_does_not_outlive_the_front(start: Start, tmp_path: Path) -> None:

@@ -96,6 +96,33 @@ def test_what_is_too_much_goes_and_is_remembered(tmp_path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.usefixtures("impatient")
+def test_on_a_disk_that_is_nearly_full_the_file_stops_growing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = {"mb": 500.0}
+    monkeypatch.setattr(journal_module, "disk_free_mb", lambda folder: room["mb"])
+    monkeypatch.setattr(journal_module, "GAPS", 4)
+    journal = Journal(tmp_path / "journal.db", reserve_mb=100)
+
+    def append(begin: int) -> int:
+        for seq in range(begin, begin + 200):
+            journal.append(envelope("a", seq), bytes(1000))
+        journal._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return journal.path.stat().st_size
+
+    assert append(1) > 200_000
+    assert len(places(journal)) == 200
+    room["mb"] = 99.0
+    full = append(201)
+    for begin in range(401, 1400, 200):
+        assert append(begin) <= full
+    kept = places(journal)
+    assert kept[-1] == ("a", 1400)
+    assert 100 < len(kept) < 400  # it forgets as much as it needs to, no more
+    journal.close()
+
+
 def aged(journal: Journal, days: float) -> None:
     """As if everything had been published so many days earlier."""
     with sqlite3.connect(journal.path) as db:
