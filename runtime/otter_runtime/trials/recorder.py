@@ -345,6 +345,8 @@ class Recorder:
             segment.finish({"dropped_frames": str(self.dropped), "lost": str(self.lost)})
         except RecordError as error:
             self._trouble = str(error)
+            self.lost += segment.unsynced
+            self.recorded -= segment.unsynced
             return
         thread = threading.Thread(target=self._promote, args=(segment.path,), daemon=True)
         self._promoting = [one for one in self._promoting if one.is_alive()] + [thread]

@@ -103,7 +103,8 @@ class Segment:
     def finish(self, counts: Mapping[str, str]) -> None:
         """Write `counts`, index and footer, and close. It has its own name once it is verified."""
         try:
-            self._writer.flush()
+            # By themselves, in case that there is room for them and none for an index.
+            self.sync()
             self._writer.add_metadata("recording", dict(counts))
             self._writer.finish()
             self._sink.sync()
