@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from otter_robots.guard import SILENT_S
 from otter_robots.skills import Skills
 
 # What `env.step` takes: a number of a Discrete space, or the values of a Box.
@@ -38,7 +39,8 @@ class Config(Struct, frozen=True, kw_only=True):
     `skills` declares what the model may answer; with `offer` it is told so, and can say nothing
     else. `actions` is what each of them is in this environment, a step each; `detours` what follows
     where one of them gets nowhere. `hold` is what standing still is, done where an answer was
-    refused, there was none, or it says to do nothing.
+    refused, there was none, or it says to do nothing. `silent_s` without the runtime's heartbeat
+    stop the robot for good; in a simulator that waits for every answer it may be long.
     """
 
     env: str = ""
@@ -47,6 +49,7 @@ class Config(Struct, frozen=True, kw_only=True):
     rate_hz: Annotated[float, Meta(ge=0.1, le=1000)] = 4.0
     question: str = "What should I do next?"
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    silent_s: Annotated[float, Meta(gt=0, le=3600)] = SILENT_S
     skills: Skills | None = None
     offer: bool = False
     actions: dict[str, Plan] = {}

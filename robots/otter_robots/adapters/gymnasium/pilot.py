@@ -44,7 +44,7 @@ class Pilot:
     ) -> None:
         """Raises UserError where a skill has no action, or an action no skill."""
         self.bus, self.body, self.config, self.say = bus, body, config, say
-        self.guard = Guard(self._registry(), dry_run=dry_run)
+        self.guard = Guard(self._registry(), dry_run=dry_run, silent_s=config.silent_s)
         self.tally = Tally()
         self._scene = -1
         self.bus.subscribe([HEALTH, COMMAND])
