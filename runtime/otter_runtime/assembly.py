@@ -64,11 +64,11 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         history_tokens=config.brain.history_tokens,
     )
     with ExitStack() as stack:
+        stack.callback(source.close)
         witnesses = _witnesses(config, stack)
         # First in, last out: it hears the last words.
         recorder = _recorder(config, stack)
         bus = stack.enter_context(_bus(config.bus, config.health.reserve_mb))
-        stack.callback(source.close)
         brain: Brain = ChildBrain(settings, config.brain.hung_s, config.brain.start_s)
         stack.callback(brain.close)
         if recorder:

@@ -48,6 +48,8 @@ COUNTERS = (
     ("denied", "connections turned away for their key", "denied"),
     ("hostile", "requests that were no message of ours", "hostile"),
     ("brain_restarts", "brains that were started again", "brain_restarts"),
+    ("recorded", "messages in the trial", "recorded"),
+    ("unrecorded", "frames and messages that are not in it", "unrecorded"),
     ("throttled", "times that the hardware throttled itself", "throttled"),
 )
 

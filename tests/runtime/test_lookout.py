@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,7 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from otter_robots.envelope import Envelope, seal
 from otter_robots.messages import Abstain, Answer, Fault, Health, Message, Status
-from otter_runtime.errors import AddressRefused, PortInUse
+from otter_runtime.assembly import assembled
+from otter_runtime.config import HealthConfig, RunConfig
+from otter_runtime.errors import AddressRefused, MissingExtra, PortInUse
 from otter_runtime.lookout import Lookout
 from otter_runtime.metrics import Metrics
 from otter_runtime.readiness import Readiness
@@ -157,3 +161,13 @@ def test_a_port_in_use_is_said(told: Told) -> None:
         Lookout(f"127.0.0.1:{told.lookout.port}", list, list, bytes)
     with pytest.raises(AddressRefused, match="needs a port"):
         Lookout("127.0.0.1:http", list, list, bytes)
+
+
+def test_without_its_package_the_pip_line_is_said(
+    monkeypatch: pytest.MonkeyPatch, video: Callable[..., Path]
+) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "otter_runtime.metrics")
+    config = RunConfig(source=[str(video())], health=HealthConfig(address="127.0.0.1:0"))
+    with pytest.raises(MissingExtra, match=r"otter-edge\[metrics\]"):
+        assembled(config).__enter__()
