@@ -32,6 +32,7 @@ COMMANDS = {
     "command": "tell every robot to stop, to resume, or what is its own",
     "record": "record what a run publishes, as a process of its own",
     "trial": "list, check and repair recorded trials",
+    "doctor": "what is wrong with this machine, and what helps; how late a camera is",
     "keys": "make, list and revoke the keys of clients beyond this machine",
     "audit": "who connected, who was turned away, who ordered what",
     "build": "build TensorRT engines of a bundle, on the device that will run them",

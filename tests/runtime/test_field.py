@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -182,3 +185,40 @@ def is_off_by(before: Answer, offset_ns: int) -> Callable[[Message], bool]:
         return abs(wall_ns - mono_ns - offset_ns) < 60e9
 
     return judge
+
+
+SERVED = subprocess.run(
+    ["/usr/bin/python3", "-c", "import gi; gi.require_version('GstRtspServer', '1.0')"],
+    capture_output=True,
+    check=False,
+)
+
+
+@contextmanager
+def rtsp_server(port: int) -> Iterator[None]:
+    with subprocess.Popen(
+        ["/usr/bin/python3", str(Path(__file__).with_name("rtsp_process.py")), str(port)],
+        stdout=subprocess.PIPE,
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"listening\n"
+        try:
+            yield
+        finally:
+            server.kill()
+
+
+@pytest.mark.skipif(SERVED.returncode != 0, reason="gst-rtsp-server is not installed")
+def test_an_rtsp_server_that_restarts_is_a_lost_camera_that_comes_back(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with rtsp_server(port):
+        run = start("--source", f"rtsp://me:secret@127.0.0.1:{port}/eye", *PLAN)
+        answer = run.answer()
+        assert answer.source == f"rtsp://127.0.0.1:{port}/eye"
+    run.until(lambda message: isinstance(message, Fault) and not message.cleared)
+    with rtsp_server(port):
+        run.fault("camera-lost", cleared=True)
+        assert run.answer().frame_ids[0] > answer.frame_ids[-1]
+    nothing_was_said_while_blind(run)
+    assert not any("secret" in str(heard) for heard in run.heard)
