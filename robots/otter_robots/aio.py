@@ -50,6 +50,7 @@ from otter_robots.messages import (
     Page,
     Picture,
     Snapshot,
+    When,
 )
 from otter_robots.recovery import OLDEST as OLDEST
 from otter_robots.recovery import Place as Place
@@ -274,11 +275,12 @@ class Client(Connection):
         ttl_ms: float = ORDER_TTL_MS,
         *,
         skills: Registry | Offer | None = None,
+        when: When | None = None,
     ) -> None:
         """Replace the standing instruction; raises NobodyListening or RequestRefused."""
-        await self._order(
-            Instruct(text=text, interval_s=interval_s, skills=offered(skills)), ttl_ms
-        )
+        offer = offered(skills)
+        order = Instruct(text=text, interval_s=interval_s, skills=offer, when=when)
+        await self._order(order, ttl_ms)
 
     async def command(
         self,

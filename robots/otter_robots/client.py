@@ -45,6 +45,7 @@ from otter_robots.messages import (
     Page,
     Picture,
     Snapshot,
+    When,
 )
 from otter_robots.recovery import OLDEST as OLDEST
 from otter_robots.recovery import Place as Place
@@ -188,9 +189,12 @@ class Client(Connection):
         ttl_ms: float = ORDER_TTL_MS,
         *,
         skills: Registry | Offer | None = None,
+        when: When | None = None,
     ) -> None:
         """Replace the standing instruction; raises NobodyListening or RequestRefused."""
-        self._order(Instruct(text=text, interval_s=interval_s, skills=offered(skills)), ttl_ms)
+        offer = offered(skills)
+        order = Instruct(text=text, interval_s=interval_s, skills=offer, when=when)
+        self._order(order, ttl_ms)
 
     def command(
         self,

@@ -22,6 +22,7 @@ from otter_robots.skill import Choice, Offer
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
 Name = Annotated[str, Meta(max_length=64)]
 UserText = Annotated[str, Meta(min_length=1, max_length=4096)]
+When = Literal["interval", "change", "both"]  # what makes the standing instruction due
 Count = Annotated[int, Meta(ge=0)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 # What a signed 64-bit integer holds: a database refuses more, and a sum of more cannot be packed.
@@ -131,6 +132,7 @@ class Health(Message, frozen=True, kw_only=True):
     hottest sensor's, None where there is none, `throttled` how often the hardware slowed itself,
     and `governor_step` how far the runtime lowered what it does. Where the run is
     recorded, `recorded` messages are in the trial, `unrecorded` frames and messages are not.
+    `quiet` counts the standing instruction's answers that were not said, as they said nothing new.
     """
 
     uptime_s: Annotated[float, Meta(ge=0)]
@@ -158,6 +160,7 @@ class Health(Message, frozen=True, kw_only=True):
     temperature_c: float | None = None
     governor_step: Count = 0
     throttled: Count = 0
+    quiet: Count = 0
 
 
 class Governor(Message, frozen=True, kw_only=True):
@@ -260,12 +263,14 @@ class Order(Message, frozen=True, kw_only=True):
 class Instruct(Order, frozen=True, kw_only=True):
     """Replaces the standing instruction, asked again every `interval_s` seconds; an order.
 
-    With `skills` every answer is one of them; their affordances stay those given here.
+    `when` asks it on a change of the picture instead, or on both; left out, the run's configuration
+    decides. With `skills` every answer is one of them; their affordances stay those given here.
     """
 
     text: UserText
     interval_s: Annotated[float, Meta(ge=0.01, le=86_400)]
     skills: Offer | None = None
+    when: When | None = None
 
 
 class Command(Order, frozen=True, kw_only=True):

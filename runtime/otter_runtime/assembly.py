@@ -53,7 +53,7 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
     """
     governor = _governor(config.governor, config.fast)
     source = _source(config)
-    standing = Standing(config.instruction, config.interval_s, len(config.source))
+    standing = Standing(config.instruction, config.interval_s, len(config.source), config.standing)
     if config.fast and source.live:
         raise UserError("a live source cannot be read fast; leave --fast out")
     settings = Settings(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from otter_robots import settings
+from otter_robots.messages import When
 
 # Wide, and finite: what is beyond is a slip of the finger, and no clock can count it.
 Positive = Annotated[float, msgspec.Meta(ge=1e-6, le=1e9)]
@@ -31,6 +32,20 @@ class WindowConfig(msgspec.Struct, frozen=True, kw_only=True):
     policy: Literal["last", "uniform", "keyframes", "newest"] = "last"
     span_s: Positive = 16.0
     change: Share = 0.06
+
+
+class StandingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """When the standing instruction is asked, and which of its answers are not worth saying.
+
+    It is asked every `interval_s`, on a `change` (0 to 1, of brightness) since it was asked last,
+    or on both. Answers, or skills, that are in `quiet` are not said; with `repeat` false neither is
+    one that was said just before.
+    """
+
+    when: When = "interval"
+    change: Share = 0.06
+    quiet: list[str] = []
+    repeat: bool = True
 
 
 class BusConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,8 +157,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     the first frame. An answer is valid until its newest frame is `ttl_ms` old; a live camera whose
     newest frame is older than `stale_ms`, that gave none for `silent_ms` or that repeated one
     picture for `stuck_ms`, is not answered from. Its pictures are `latency_ms` old when they arrive
-    (`otter-edge doctor --camera` measures it). `deadline_ms` is for questions that bring none of
-    their own.
+    (`otter-edge doctor --camera` measures it). An answer whose newest frame is older than
+    `oldest_ms` when it is complete is an Abstain instead. `deadline_ms` is for questions that bring
+    none of their own.
     """
 
     source: list[str] = []
@@ -160,7 +176,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     stale_ms: Positive = 2000.0
     silent_ms: Positive = 900.0
     stuck_ms: Positive = 1000.0
+    oldest_ms: Positive = 10_000.0
     window: WindowConfig = WindowConfig()
+    standing: StandingConfig = StandingConfig()
     bus: BusConfig = BusConfig()
     brain: BrainConfig = BrainConfig()
     governor: GovernorConfig = GovernorConfig()

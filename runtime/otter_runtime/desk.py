@@ -17,6 +17,7 @@ from otter_robots.messages import (
     STOP,
     Abstain,
     Ack,
+    Answer,
     AnswerDelta,
     Cancel,
     Command,
@@ -31,10 +32,11 @@ from otter_runtime.brain import Brain
 from otter_runtime.bus import Bus, Request
 from otter_runtime.config import RunConfig
 from otter_runtime.errors import UserError
-from otter_runtime.frame import Stamp
+from otter_runtime.quiet import Quiet
+from otter_runtime.sketch import unpacked
 from otter_runtime.standing import Standing
 from otter_runtime.vitals import Vitals
-from otter_runtime.wire import Ask, Declined, Piece, Said
+from otter_runtime.wire import Ask, Declined, Piece, Said, Shown
 
 Publish = Callable[[Topic, Message], Envelope]
 Why = tuple[str, str]  # a code and a sentence
@@ -68,10 +70,12 @@ class Desk:
         standing: Standing,
         vitals: Vitals,
         publish: Publish,
+        now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.config, self.bus, self.brain = config, bus, brain
         self.standing, self.vitals = standing, vitals
-        self._publish = publish
+        self._publish, self._now_ns = publish, now_ns
+        self._quiet = Quiet(config.standing.quiet, config.standing.repeat)
         self._pending: dict[str, Pending] = {}
         self._asked = 0
 
@@ -96,7 +100,7 @@ class Desk:
             self._question(request, message, why_not, frame_id)
             return
         if isinstance(message, Instruct):
-            self.standing.replace(message.text, message.interval_s, message.skills)
+            self.standing.replace(message.text, message.interval_s, message.skills, message.when)
         elif isinstance(message, Command):
             self._command(message)
         elif isinstance(message, Cancel) and not self._cancel(message.question_id, request.key):
@@ -105,18 +109,28 @@ class Desk:
             return
         self.bus.reply(request, Ack())
 
-    def instruct(self, stamp: Stamp) -> None:
-        """Ask the standing instruction where it is due, unless the last is not answered yet."""
+    def instruct(self, shown: Shown) -> None:
+        """Ask the standing instruction where it is due, unless the last is not answered yet.
+
+        It has until its newest frame would be too old.
+        """
+        stamp, seen = shown.stamp, unpacked(shown.sketch)
         asking = any(pending.request is None for pending in self._pending.values())
-        if self.standing.due(stamp) and not asking:
-            self.standing.asked(stamp)
-            self._ask(Pending(self.standing.text(stamp.scene), skills=self.standing.skills))
+        if asking or not self.standing.due(stamp, seen):
+            return
+        self.standing.asked(stamp, seen)
+        pending = Pending(
+            text=self.standing.text(stamp.scene),
+            deadline_ns=stamp.mono_ns + round(self.config.oldest_ms * 1e6),
+            skills=self.standing.skills,
+        )
+        self._ask(pending)
 
     def _question(
         self, request: Request, question: Question, why_not: Why | None, frame_id: int
     ) -> None:
         deadline_ms = question.deadline_ms or self.config.deadline_ms
-        deadline_ns = time.monotonic_ns() + round(deadline_ms * 1e6)
+        deadline_ns = self._now_ns() + round(deadline_ms * 1e6)
         # Two clients that use the same name for theirs do not share it.
         conversation = question.conversation and f"{request.key} {question.conversation}"
         pending = Pending(
@@ -183,21 +197,32 @@ class Desk:
             return
         message = answer(
             said,
-            now_ns=time.monotonic_ns(),
+            now_ns=self._now_ns(),
             ttl_ms=self.config.ttl_ms,
             model_hash=model_hash,
             question_id=pending.question_id,
             instruction=pending.instruction,
             deadline_ns=pending.deadline_ns,
         )
-        self.vitals.answers += 1
-        self.vitals.late += message.late
-        self._tell(pending, message)
+        if message.age_ms > self.config.oldest_ms:
+            self._abstain(pending, "stale", self._too_old(message), message.frame_ids)
+        elif pending.request is None and self._quiet.holds_back(message):
+            self.vitals.quiet += 1
+        else:
+            self.vitals.answers += 1
+            self.vitals.late += message.late
+            self._tell(pending, message)
+
+    def _too_old(self, message: Answer) -> str:
+        return (
+            f"the answer's newest frame is {message.age_ms / 1e3:.1f} s old, and may be "
+            f"{self.config.oldest_ms / 1e3:g} s (oldest_ms); ask again"
+        )
 
     def piece(self, piece: Piece) -> None:
         """Some more of an answer."""
         pending = self._pending.get(piece.id)
-        if pending is not None:
+        if pending is not None and (pending.request or not self._quiet.listens):
             delta = AnswerDelta(
                 text=piece.text,
                 index=piece.index,
@@ -218,13 +243,16 @@ class Desk:
         for one in pending.values():
             self._abstain(one, reason, detail)
 
-    def _abstain(self, pending: Pending, reason: str, detail: str) -> None:
+    def _abstain(
+        self, pending: Pending, reason: str, detail: str, frame_ids: tuple[int, ...] = ()
+    ) -> None:
         self.vitals.abstained += 1
         message = Abstain(
             reason=reason,
             detail=detail,
             question_id=pending.question_id,
             instruction=pending.instruction,
+            frame_ids=frame_ids,
         )
         self._tell(pending, message)
 

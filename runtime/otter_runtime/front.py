@@ -270,7 +270,7 @@ class Front:
         if shown.kept:
             self.vitals.frames += 1
             if not self._blind:
-                self.desk.instruct(shown.stamp)
+                self.desk.instruct(shown)
         else:
             self.vitals.frames_dropped += 1
 

@@ -68,10 +68,6 @@ class Job:
         """Whether its answer is complete."""
         return self.work is not None and self.work.voice.done
 
-    def expired(self, now_ns: int) -> bool:
-        """Whether its deadline has passed."""
-        return self.ask.deadline_ns is not None and now_ns >= self.ask.deadline_ns
-
     def took(self, stage: str, nanoseconds: int) -> None:
         """Add to a stage's time, kept in milliseconds."""
         key = f"{stage}_ms"

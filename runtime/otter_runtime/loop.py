@@ -20,6 +20,7 @@ import msgspec
 from otter_runtime.bundle import Manifest
 from otter_runtime.clock import Clock
 from otter_runtime.composer import Composer
+from otter_runtime.cost import StepCost
 from otter_runtime.decoding import Decoder
 from otter_runtime.deliberation import Deliberation
 from otter_runtime.engine import Engine, Floats
@@ -33,7 +34,8 @@ from otter_runtime.policy import Policy
 from otter_runtime.prefix import Shelf
 from otter_runtime.preprocess import Preprocessor
 from otter_runtime.prompt import Prompt
-from otter_runtime.sketch import sketched
+from otter_runtime.schedule import Schedule
+from otter_runtime.sketch import packed, sketched
 from otter_runtime.voice import Speech, Voice
 from otter_runtime.window import Look, Medium, Window, content_hash
 from otter_runtime.wire import Ask, Declined, Event, Limit, Piece, Pin, Pinned, Said, Shown, Unpin
@@ -94,10 +96,9 @@ class StepLoop:
         self._composer = Composer(manifest, tokenizer, History(history_tokens))
         check_room = self._composer.check_room
         self._exemplars = Exemplars(engine, self._preprocess, new_window, check_room)
-        self._jobs: list[Job] = []
+        self._schedule = Schedule(StepCost(manifest.step_cost), CHUNK)
         self._running: Job | None = None
         self._waiting: deque[tuple[Frame, int]] = deque()
-        self._frame_is_due = False  # an opening went ahead of a frame: no second one may
         self._events: list[Event] = []
 
     def show(self, frame: Frame, slot: int = 0) -> None:
@@ -110,18 +111,16 @@ class StepLoop:
 
     def ask(self, ask: Ask) -> None:
         """A question or the standing instruction; more than MAX_ASKS at once are declined."""
-        if len(self._jobs) >= MAX_ASKS:
+        if len(self._schedule.jobs) >= MAX_ASKS:
             self._events.append(
                 Declined(ask.id, "busy", f"{MAX_ASKS} questions are waiting already; ask later")
             )
             return
-        self._jobs.append(Job(ask, self._clock.now_ns()))
-        # Questions first, then priority; the sort is stable, so within one the oldest leads.
-        self._jobs.sort(key=lambda job: (job.ask.standing, -job.ask.priority))
+        self._schedule.add(Job(ask, self._clock.now_ns()))
 
     def drop(self, ask_id: str) -> None:
         """Forget an ask; nothing happens where it is answered already."""
-        for job in [job for job in self._jobs if job.ask.id == ask_id]:
+        for job in [job for job in self._schedule.jobs if job.ask.id == ask_id]:
             self._decline(job, "cancelled", "it was cancelled")
 
     def pin(self, order: Pin | Unpin) -> None:
@@ -142,98 +141,131 @@ class StepLoop:
     @property
     def idle(self) -> bool:
         """Whether `step` would do nothing until something new comes."""
-        return not (self._waiting or self._events or self._startable() or self._exemplars.waiting)
+        if self._waiting or self._events or self._exemplars.waiting or self._startable():
+            return False
+        return self._late(self._clock.now_ns(), None, 0) is None
 
     @property
     def waiting(self) -> bool:
         """Whether an ask is under way or waits for frames: its deadline may pass meanwhile."""
-        return bool(self._jobs)
+        return bool(self._schedule.jobs)
 
     def step(self) -> list[Event]:
         """Do the one step that matters most now; what there is to tell since the last call."""
+        now_ns = self._clock.now_ns()
         job = self._startable()
-        if self._exemplars.waiting and (job is None or job.ask.standing):
+        pins = self._exemplars.waiting and (job is None or job.ask.standing)
+        passes = bool(self._waiting) and not (job and self._schedule.goes_ahead(job, now_ns))
+        running = None if pins or passes else job
+        if running is not None and not self._prepared(running):
+            return self._told()
+        late = self._late(now_ns, running, self._next_ns(running, pins or passes))
+        if late is not None:
+            self._end_late(late)
+        elif pins:
             self._pin()
-        elif self._waiting and (job is None or not self._goes_ahead(job)):
+        elif passes:
             self._encode(*self._waiting.popleft())
         elif job is not None:
             self._advance(job)
+        return self._told()
+
+    def _told(self) -> list[Event]:
         events, self._events = self._events, []
         return events
 
     def _startable(self) -> Job | None:
-        return next((job for job in self._jobs if self._may_run(job)), None)
+        ready = (job for job in self._schedule.jobs if job.started or self._has_frames(job.ask))
+        return next(ready, None)
 
-    def _may_run(self, job: Job) -> bool:
-        ready = job.started or self._has_frames(job.ask)
-        return ready or job.expired(self._clock.now_ns())
+    def _late(self, now_ns: int, running: Job | None, wait_ns: int) -> Job | None:
+        return self._schedule.late(now_ns, running, wait_ns, self._unmade)
+
+    def _next_ns(self, running: Job | None, encodes: bool) -> int:
+        if running is not None:
+            return self._schedule.next_ns(running, self._unmade)
+        return self._schedule.cost.ns("encode", 1) if encodes else 0
+
+    @property
+    def _unmade(self) -> int:
+        """Frames whose medium is still to be made."""
+        return 0 if self.window.medium else len(self.window)
 
     def _has_frames(self, ask: Ask) -> bool:
         stamps = self.window.stamps
         return len(stamps) >= ask.frames and stamps[-1].id >= ask.frame_id
 
-    def _goes_ahead(self, job: Job) -> bool:
-        # Until its first token, and only one question in a row: then a frame gets its turn.
-        return not (job.ask.standing or job.opened or self._frame_is_due)
-
     def _encode(self, frame: Frame, slot: int) -> None:
         self.announce("encode", 1)
+        begun_ns = self._clock.now_ns()
         pixels = self._preprocess(frame.pixels)
         # A copy, because an engine may hand out its own buffer.
         features = self._engine.encode(pixels[None])[0].copy()
         seen = sketched(frame.pixels)
         self.window.add(Look(frame.stamp, content_hash(pixels.data), features, seen))
-        self._frame_is_due = False
+        self._schedule.shown()
         self.counters.encoded += 1
-        self._clock.spend("encode", 1)
-        self._events.append(Shown(frame.stamp, slot, True, len(self.window)))
+        self._spent("encode", 1, begun_ns)
+        self._events.append(Shown(frame.stamp, slot, True, len(self.window), packed(seen)))
 
     def _advance(self, job: Job) -> None:
         self._note_preemption(job)
         begun_ns = self._clock.now_ns()
-        if job.expired(begun_ns):
-            self._end_late(job)
-            return
         try:
             stage, units = self._do(job)
         except (PromptError, EngineError) as error:
             # Of this ask alone: what the engine refuses for one prompt, it may take for the next.
             self._decline(job, "prompt", str(error))
             return
-        self._clock.spend(stage, units)
-        job.took(stage, self._clock.now_ns() - begun_ns)
+        job.took(stage, self._spent(stage, units, begun_ns))
         if job.opened and "first_token_ms" not in job.timing:
             job.took("first_token", self._clock.now_ns() - job.arrived_ns)
-            self._frame_is_due = bool(self._waiting)
+            if self._waiting:
+                self._schedule.opened(job)
         if job.finished:
             self._finish(job, partial=False)
 
+    def _spent(self, stage: str, units: int, begun_ns: int) -> int:
+        """A step was done: tell the clock and the cost model; nanoseconds it took."""
+        self._clock.spend(stage, units)
+        took_ns = self._clock.now_ns() - begun_ns
+        self._schedule.cost.took(stage, units, took_ns)
+        return took_ns
+
     def _do(self, job: Job) -> tuple[str, int]:
         """The next step of `job`: its name and units."""
-        if job.medium is None:
-            job.medium = self.window.medium
         if job.medium is None:
             self.announce("resample", len(self.window))
             job.medium = self.window.resample(self._engine.resample)
             self.counters.resampled += 1
             return "resample", len(job.medium.stamps)
-        work = job.work or self._open(job, job.medium)
-        if work.left:
-            return "prefill", self._prefill(job, work)
-        return self._decode(job, work)
+        assert job.work is not None
+        if job.work.left:
+            return "prefill", self._prefill(job, job.work)
+        return self._decode(job, job.work)
 
-    def _open(self, job: Job, medium: Medium) -> Work:
+    def _prepared(self, job: Job) -> bool:
+        """Write its prompt where its picture is there, so that its cost is known; False if none."""
+        job.medium = job.medium or self.window.medium
+        if job.medium is not None and job.work is None:
+            try:
+                self._open(job, job.medium)
+            except PromptError as error:
+                self._decline(job, "prompt", str(error))
+                return False
+        return True
+
+    def _open(self, job: Job, medium: Medium) -> None:
         media = [*self._exemplars.media, medium]
         prompt = self._composer.prompt(job.ask, self._exemplars.turns)
         prompt.require(len(media))
         job.work = Work(prompt, media, self._shelf, self._voice(job.ask, prompt))
         self.counters.reused += len(job.work.held.tokens)
-        return job.work
 
     def _pin(self) -> None:
         self.announce("pin", 1)
         stage, units, pinned = self._exemplars.step()
-        self._clock.spend(stage, units)
+        self._clock.spend(stage, units)  # decoding a file counts: no measure of a frame
         self._events += [pinned] if pinned else []
 
     def _voice(self, ask: Ask, prompt: Prompt) -> Voice:
@@ -293,11 +325,11 @@ class StepLoop:
     def _end_late(self, job: Job) -> None:
         if job.ask.skills is not None:
             # Half of the skills weighed is no choice.
-            self._decline(job, "deadline", "its deadline passed before every skill was weighed")
+            self._decline(job, "deadline", "its deadline comes before every skill is weighed")
         elif job.opened:
             self._finish(job, partial=True)
         else:
-            self._decline(job, "deadline", "its deadline passed before there was a first word")
+            self._decline(job, "deadline", "its deadline comes before there is a first word")
 
     def _finish(self, job: Job, partial: bool) -> None:
         assert job.work is not None
@@ -325,7 +357,7 @@ class StepLoop:
         self._events.append(Declined(job.ask.id, reason, detail))
 
     def _forget(self, job: Job) -> None:
-        self._jobs.remove(job)
+        self._schedule.remove(job)
         if job.work is not None:
             self._shelf.give_back(job.work.held)
         if self._running is job:

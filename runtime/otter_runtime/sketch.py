@@ -25,6 +25,16 @@ def sketched(pixels: Pixels) -> Sketch:
     return mean
 
 
+def packed(seen: Sketch) -> bytes:
+    """A sketch as bytes."""
+    return seen.tobytes()
+
+
+def unpacked(data: bytes) -> Sketch:
+    """A sketch from its bytes."""
+    return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
+
+
 def change(one: Sketch, other: Sketch) -> float:
     """Mean difference in brightness, 0 (the same) to 1 (black against white)."""
     return float(np.abs(one.astype(np.int16) - other).mean() / 255)

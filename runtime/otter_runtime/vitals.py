@@ -28,6 +28,7 @@ class Vitals:
     answers: int = 0
     abstained: int = 0
     late: int = 0
+    quiet: int = 0
     newest_ns: int = 0
 
     def health(
@@ -60,6 +61,7 @@ class Vitals:
             answers=self.answers,
             abstained=self.abstained,
             late=self.late,
+            quiet=self.quiet,
             hostile=hostile,
             missed=archive.missed,
             recovered=archive.recovered,

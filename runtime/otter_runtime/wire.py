@@ -92,12 +92,16 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Shown(msgspec.Struct, frozen=True, tag=True):
-    """The frame was encoded (`kept`) or replaced by a newer one; its slot is free again."""
+    """The frame was encoded (`kept`) or replaced by a newer one; its slot is free again.
+
+    `sketch` is what a kept one roughly shows.
+    """
 
     stamp: Stamp
     slot: int
     kept: bool
     window: int  # how many frames the window has now
+    sketch: bytes = b""
 
 
 class Piece(msgspec.Struct, frozen=True, tag=True):
