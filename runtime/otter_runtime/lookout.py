@@ -84,6 +84,7 @@ class Lookout:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64
     block_on_close = False
     allow_reuse_address = True
 
