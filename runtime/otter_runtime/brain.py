@@ -32,6 +32,7 @@ from otter_runtime.wire import (
     Drop,
     Event,
     Failed,
+    Handed,
     Limit,
     Order,
     Pin,
@@ -209,7 +210,13 @@ def _take(loop: StepLoop, order: Order, slots: Slots) -> None:
     if isinstance(order, Show):
         pixels = slots.view(order.slot, order.height, order.width)
         loop.show(Frame(order.stamp, pixels), order.slot)
-    elif isinstance(order, Ask):
+    else:
+        carry_out(loop, order)
+
+
+def carry_out(loop: StepLoop, order: Handed) -> None:
+    """Tell the loop what it was ordered."""
+    if isinstance(order, Ask):
         loop.ask(order)
     elif isinstance(order, Drop):
         loop.drop(order.id)

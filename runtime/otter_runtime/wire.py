@@ -151,7 +151,8 @@ class Died(msgspec.Struct, frozen=True, tag=True):
     detail: str
 
 
-Order = Show | Ask | Drop | Pin | Unpin | Limit
+Handed = Ask | Drop | Pin | Unpin | Limit  # what needs no shared memory
+Order = Show | Handed
 Event = Ready | Failed | Shown | Piece | Said | Declined | Pinned | Alive | Died
 
 
