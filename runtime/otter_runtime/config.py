@@ -174,7 +174,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: Positive = 30_000.0
     ttl_ms: Positive = 3000.0
     stale_ms: Positive = 2000.0
-    silent_ms: Positive = 900.0
+    silent_ms: Positive = 800.0
     stuck_ms: Positive = 1000.0
     oldest_ms: Positive = 10_000.0
     window: WindowConfig = WindowConfig()

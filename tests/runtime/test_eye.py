@@ -50,7 +50,7 @@ def test_a_camera_owes_frames_and_who_pushes_them_does_not(
     # A black picture is a sign of life, though it is not answered from.
     monkeypatch.setattr(drain, "take", lambda: Frame(stamp, np.zeros_like(seen.pixels)))
     eye.look()
-    black = eye.blind(time.monotonic_ns())
+    black = eye.blind(now_ns)
     assert black is not None
     assert black[0] == "camera-black"
     drain.close()
@@ -64,10 +64,11 @@ def test_what_is_old_on_arrival_is_stale(
     eye = Eye(drain, stale_ms=500, silent_ms=300)
     eye.open(4.0)
     seen = frame(0)
-    stamp = msgspec.structs.replace(seen.stamp, mono_ns=time.monotonic_ns() - 700 * MS)
+    now_ns = time.monotonic_ns()
+    stamp = msgspec.structs.replace(seen.stamp, mono_ns=now_ns - 700 * MS)
     monkeypatch.setattr(drain, "take", lambda: Frame(stamp, seen.pixels))
     eye.look()
-    blind = eye.blind(time.monotonic_ns())
+    blind = eye.blind(now_ns)
     assert blind is not None
     assert blind[0] == "camera-stale"
     drain.close()

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -71,8 +72,13 @@ def test_a_silent_camera_is_a_fault_an_abstention_and_opened_again(start: Start)
     run.answer()
     pipeline = run.pipeline
     pipeline.suspend()
+    before_ns = time.monotonic_ns()
     assert "no frame for" in run.fault("camera-silent").detail
-    assert asked(run).reason in ("camera-silent", "camera-lost")
+    reply = run.client.ask("What do you see?", 30)
+    if isinstance(reply, Abstain):
+        assert reply.reason in ("camera-silent", "camera-lost")
+    else:  # this machine took so long that the camera was back
+        assert reply.captured_mono_ns > before_ns
     assert "gives no pictures" in run.fault("camera-lost").detail
     run.fault("camera-lost", cleared=True)
     run.answer()
