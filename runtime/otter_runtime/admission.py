@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from otter_robots.describe import describe
-from otter_robots.messages import DENIED, Ack, Message, Order
+from otter_robots.messages import DENIED, STALE, Ack, Message, Order
 from otter_robots.topics import REQUESTS
 from otter_runtime.audit import Audit, What
 from otter_runtime.doorman import Doorman
@@ -42,7 +42,7 @@ class Admission:
     def note_refusal(self, request: Request, refusal: Ack) -> None:
         """Keep on record that a request was refused."""
         message = request.message
-        if isinstance(message, Order) and not message.stamp.epoch:
+        if refusal.reason == STALE and isinstance(message, Order) and not message.stamp.epoch:
             return  # who has not heard this run yet learns its clock by being refused
         self._note("refused", request, f"{type(message).__name__}: {refusal.detail}")
 

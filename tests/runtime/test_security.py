@@ -154,6 +154,16 @@ def test_each_may_what_it_is_allowed_and_no_more(guarded: Publish, ring: Keyring
         assert order.mono_ns > 0
 
 
+def test_the_first_order_beyond_a_permission_is_in_the_audit(
+    guarded: Publish, ring: Keyring
+) -> None:
+    with guarded() as running:
+        with client(running, ring, "tablet") as tablet, pytest.raises(Refused):
+            tablet.stop()
+        (entry,) = audited(running, "refused")
+        assert (entry.client, entry.detail.split(":")[0]) == ("tablet", "Command")
+
+
 def test_history_is_for_whoever_may_observe(guarded: Publish, ring: Keyring) -> None:
     from otter_robots.client import OLDEST
 
