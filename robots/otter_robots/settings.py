@@ -7,6 +7,7 @@ with the nearest one it does. Reading a file needs PyYAML, which the parts that 
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +43,8 @@ def convert(kind: type[Kind], values: Mapping[str, Any], path: Path | None) -> K
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         where = str(path) if path else "the configuration"
-        raise UserError(f"{where} cannot be used: {error}; correct that value") from error
+        remedy = _choices(kind, str(error)) or "correct that value"
+        raise UserError(f"{where} cannot be used: {error}; {remedy}") from error
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -61,6 +63,18 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} holds a {type(values).__name__}; write `name: value` lines")
     return values
+
+
+def _choices(kind: Any, error: str) -> str:
+    """The words that may stand where msgspec, which does not list them, found another."""
+    at = re.fullmatch(r"Invalid enum value .* - at `\$\.([^`\[]*)`", error)
+    for name in at.group(1).split(".") if at else ():
+        kinds = [one for one in (kind, *typing.get_args(kind)) if hasattr(one, "__struct_fields__")]
+        if not kinds:
+            return ""
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(kinds[0])}
+        kind = fields.get(name)
+    return f"write one of {', '.join(map(str, typing.get_args(kind)))}" if at else ""
 
 
 def _check_names(values: Mapping[str, Any], kind: Any, path: str, at: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from otter_robots.settings import read
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     latitude: float = 0.0
+    hemisphere: Literal["north", "south"] = "north"
 
 
 class Robot(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +48,8 @@ def test_a_file_overrides_the_defaults_and_arguments_the_file(tmp_path: Path) ->
         ),
         ("places: {dock: {latitude: 1}}", r"Expected `array`, got `object` - at `\$.places"),
         ("home: 3", r"Expected `object \| null`, got `int` - at `\$.home`"),
+        ("home: {hemisphere: up}", r"home.hemisphere`; write one of north, south"),
+        ("places: {dock: [{hemisphere: up}]}", "correct that value"),
         ("home: [1", "is not YAML"),
         ("3", "holds a int"),
     ],

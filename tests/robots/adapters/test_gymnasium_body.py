@@ -157,6 +157,7 @@ def test_what_a_simulator_says_is_not_ours(
         ("", "there is no environment"),
         ("Nothing-v0", "Nothing-v0 cannot be made"),
         ("no_such_module:Thing", "needs no_such_module; install it"),
+        ("no_such_module:Thing-v0", "needs no_such_module; install it"),
         ("gymnasium.spaces:Nothing", "cannot be made"),
     ],
 )

@@ -139,6 +139,15 @@ def open_env(config: Config) -> Any:
                 return getattr(importlib.import_module(module), name)(**kwargs)
             return gymnasium.make(config.env, **kwargs)
     except ModuleNotFoundError as error:
-        raise UserError(f"{config.env} needs {error.name}; install it") from error
+        raise UserError(
+            f"{config.env} needs {error.name or module}; install it, or correct env"
+        ) from error
     except (AttributeError, TypeError, gymnasium.error.Error) as error:
         raise UserError(f"{config.env} cannot be made ({error}); correct env or kwargs") from error
+    except Exception as error:  # a simulator's own: no display, no GPU, no asset
+        # A module of the simulator's, so it cannot be named here.
+        if not type(error).__name__.startswith("NoSuchDisplay"):
+            raise
+        raise UserError(
+            f"{config.env} wants a display ({error}); without one set PYGLET_HEADLESS=1"
+        ) from error
