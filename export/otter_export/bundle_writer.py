@@ -71,8 +71,7 @@ class Export:
         if not self.samples:
             raise UserError("there are no samples to verify on; give --calibration a file that has")
         partial = out.with_name(out.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        _make(partial)
         try:
             self._write(partial)
             if out.exists():
@@ -175,6 +174,17 @@ def parameters_bytes(checkpoint: Checkpoint) -> int:
     vision = v.layers * v.dim * (4 * v.dim + 2 * v.mlp_dim)
     perceiver = p.depth * p.dim * (4 * p.heads * p.head_dim + 2 * p.ff_mult * p.dim)
     return 4 * (body + heads + vision + perceiver)
+
+
+def _make(folder: Path) -> None:
+    """`folder`, empty, whatever a run that was cut left there; raises UserError."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror}); give -o another folder"
+        ) from error
 
 
 def _vacant(out: Path, overwrite: bool) -> None:

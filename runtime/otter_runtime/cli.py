@@ -123,9 +123,18 @@ def _extra(point: EntryPoint) -> str:
     return point.value.partition(".")[0].removeprefix("otter_")
 
 
+def _about(point: EntryPoint) -> str:
+    """What it is about, and the extra that it needs; of what cannot be loaded the extra alone."""
+    needs = f"otter-edge[{_extra(point)}]"
+    try:
+        return f"{point.load().ABOUT} ({needs})"
+    except (ImportError, AttributeError):
+        return f"needs {needs}"
+
+
 def _overview() -> str:
     rows = list(COMMANDS.items())
-    rows += [(name, f"needs otter-edge[{_extra(point)}]") for name, point in _joined().items()]
+    rows += [(name, _about(point)) for name, point in _joined().items()]
     table = "\n".join(f"  {name:<10}{about}" for name, about in rows)
     return (
         "usage: otter-edge COMMAND [--help] ...\n\n"

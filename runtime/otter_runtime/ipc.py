@@ -24,7 +24,9 @@ class IpcLock:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise AddressRefused(f"{path.parent} cannot hold a socket: {error.strerror}") from error
+            raise AddressRefused(
+                f"{path.parent} cannot hold a socket ({error.strerror}); give another --folder"
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -12,7 +12,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from otter_robots.messages import Picture
 from otter_runtime.errors import DamagedPicture
@@ -141,8 +141,14 @@ def decode(picture: Picture, blob: bytes) -> Pixels:
     # Pillow raises a dozen kinds (OSError, SyntaxError, struct.error ...) for hostile bytes.
     except Exception as error:
         raise DamagedPicture(
-            f"frame {picture.number} is no whole {picture.encoding} picture ({error}); send it anew"
+            f"frame {picture.number} is no whole {picture.encoding} picture ({_reason(error)}); "
+            "send it anew"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    # Pillow names the buffer by its address.
+    return "not one at all" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _decode_file(picture: Picture, blob: bytes) -> Pixels:

@@ -97,6 +97,12 @@ def test_a_bundle_is_replaced_only_when_told(
     assert call(export, *words, "--overwrite") == 0
 
 
+def test_a_folder_that_cannot_be_made_is_one_sentence(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot be made \(Not a directory\); give -o another"):
+        call(export, checkpoint, "-o", tmp_path / "file" / "b", "--precision", "fp32")
+
+
 def test_a_folder_of_something_else_is_left_alone(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")

@@ -108,14 +108,17 @@ def test_sub_for_people(bound: dict[str, str]) -> None:
 def test_sub_that_hears_too_little(tmp_path: Path) -> None:
     done = otter("sub", "--count", "1", "--timeout", "0.2", "--stream", f"ipc://{tmp_path}/s")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "otter-edge: heard 0 of 1 messages before 0.2 s of silence\n"
+    assert done.stderr == (
+        f"otter-edge: listening at ipc://{tmp_path}/s\n"
+        "otter-edge: heard 0 of 1 messages before 0.2 s of silence\n"
+    )
 
 
 def test_sub_ends_when_its_reader_leaves(bound: dict[str, str]) -> None:
     command = f"{sys.executable} -m otter_runtime sub --stream {bound['stream']} | head -n 2"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
     assert len(done.stdout.splitlines()) == 2
-    assert done.stderr == ""
+    assert done.stderr == f"otter-edge: listening at {bound['stream']}\n"
 
 
 def test_sub_since(bound: dict[str, str]) -> None:

@@ -53,6 +53,8 @@ def test_help_takes_less_than_half_a_second(words: list[str]) -> None:
 def test_help_names_every_command() -> None:
     said = otter("--help").stdout
     assert all(f"  {name} " in said for name in [*COMMANDS, *JOINED])
+    assert "write a bundle (graphs, golden answers, hashes) from a checkpoint" in said
+    assert "(otter-edge[export])" in said
 
 
 @pytest.mark.parametrize(

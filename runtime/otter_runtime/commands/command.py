@@ -17,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("name", help="stop, resume, or a command that your robots know")
     parser.add_argument(
-        "arguments", nargs="*", metavar="NAME=VALUE", help="a number, true, false, or a text"
+        "arguments",
+        nargs="*",
+        default=[],  # without one argparse calls them required
+        metavar="NAME=VALUE",
+        help="a number, true, false, or a text",
     )
     parser.add_argument(
         "--requests", metavar="ENDPOINT", help="the requests socket, as `otter-edge run` prints it"

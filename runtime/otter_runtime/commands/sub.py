@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     stream = args.stream or endpoints.stream_endpoint(args.folder)
     requests = args.requests or endpoints.requests_endpoint(args.folder)
     with Client(stream, requests, "otter-edge sub", args.key) as bus:
+        if not args.json:  # a stream where nobody publishes is silent
+            print(f"otter-edge: listening at {stream}", file=sys.stderr)
         printed = 0
         for envelope, message in bus.messages(chosen, args.timeout, since=since):
             print(_json(envelope, message) if args.json else _line(envelope, message), flush=True)

@@ -180,7 +180,9 @@ def read_queries(task: str, path: Path) -> list[Query]:
     try:
         return list(READERS[task](path))
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror})") from error
+        raise UserError(
+            f"{error.filename} cannot be read ({error.strerror}); give {task}'s annotations"
+        ) from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise UserError(
             f"{path} is not as {task}'s annotations are ({type(error).__name__}: {error}); "
