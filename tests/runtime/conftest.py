@@ -193,6 +193,16 @@ def grey(level: int) -> NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random Otter as an int8 bundle: real graphs, 24 bytes an answer."""
+    return random_bundle(tmp_path_factory.mktemp("bundle"), "int8", (128,))
+
+
+@pytest.fixture(scope="session")
+def fp32_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network in fp32, with caches that grow once."""
+    return random_bundle(tmp_path_factory.mktemp("fp32"), "fp32", (128, 256))
+
+
+def random_bundle(folder: Path, precision: str, capacities: tuple[int, ...]) -> Path:
     from otter_export.bundle_writer import Export
     from otter_export.sample import random_samples
     from otter_export.settings import Settings
@@ -226,18 +236,17 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         tokens=Tokens(image=257, answer=258, endofchunk=256, pad=259, bos=None),
     )
-    folder = tmp_path_factory.mktemp("bundle")
     byte_tokenizer().save(str(folder / "tokenizer.json"))
     checkpoint = Checkpoint(config, RandomTensors(config), folder / "tokenizer.json")
     settings = Settings(
         name="random",
         decoding=Decoding(max_new_tokens=24, no_repeat_ngram=3),
         window=WindowDefaults(frames=4, rate_hz=4.0),
-        capacities=(128,),
+        capacities=capacities,
     )
     samples = random_samples(config, 2, frames=4)
-    made = Export(checkpoint, "int8", samples, settings, threads=1).write(folder / "random-int8")
-    return made.path
+    name = f"random-{precision}"
+    return Export(checkpoint, precision, samples, settings, threads=1).write(folder / name).path
 
 
 @pytest.fixture
