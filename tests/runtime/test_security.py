@@ -158,7 +158,7 @@ def test_the_first_order_beyond_a_permission_is_in_the_audit(
     guarded: Publish, ring: Keyring
 ) -> None:
     with guarded() as running:
-        with client(running, ring, "tablet") as tablet, pytest.raises(Refused):
+        with client(running, ring, "tablet") as tablet, pytest.raises(RequestRefused):
             tablet.stop()
         (entry,) = audited(running, "refused")
         assert (entry.client, entry.detail.split(":")[0]) == ("tablet", "Command")
