@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from otter_runtime.errors import MissingExtra, OtterError, UserError
@@ -66,6 +67,13 @@ def main(argv: list[str] | None = None) -> int:
         # Our reader left (`| head`). Python would complain once more while flushing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        # A file that only the system knows to be unusable: a full disk, a name that is no folder.
+        if not isinstance(error.filename, str | Path):
+            raise
+        said = f"{error.filename} cannot be used ({error.strerror}); give another, or make room"
+        print(f"otter-edge: {printable(said)}", file=sys.stderr)
+        return UserError.exit_code
 
 
 def _dispatch(words: list[str]) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from otter_runtime import cli
 from otter_runtime.cli import COMMANDS, GROUP
 
 HEAVY = {"numpy", "cv2", "zmq", "onnxruntime", "onnx", "torch", "PIL", "tokenizers"}
@@ -85,6 +86,23 @@ def test_a_time_that_is_none_is_refused(words: list[str], time: str) -> None:
     assert done.returncode == 2
     assert "--timeout" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_the_system_refuses_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(words: list[str]) -> int:
+        raise OSError(28, "No space left on device", "/data/x.sqlite")
+
+    monkeypatch.setattr(cli, "_dispatch", full)
+    assert cli.main(["mimicit"]) == 2
+    assert capsys.readouterr().err == (
+        "otter-edge: /data/x.sqlite cannot be used (No space left on device); "
+        "give another, or make room\n"
+    )
+    monkeypatch.setattr(cli, "_dispatch", lambda words: (_ for _ in ()).throw(OSError(5, "broken")))
+    with pytest.raises(OSError, match="broken"):  # names no file, so it is not the user's to mend
+        cli.main(["mimicit"])
 
 
 def test_nobody_listening(tmp_path: Path) -> None:

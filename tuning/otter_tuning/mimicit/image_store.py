@@ -152,7 +152,9 @@ def pictures(path: Path) -> Iterator[tuple[str, bytes]]:
     """(id, picture) of a JSON or Parquet file, one at a time; UserError where it is neither."""
     reader = {".json": json_images, ".parquet": parquet_images}.get(path.suffix)
     if reader is None:
-        raise UserError(f"{path} should be a .json or .parquet file of pictures")
+        raise UserError(
+            f"{path} should be a file of pictures that ends in .json, .parquet or .sqlite"
+        )
     return reader(path)
 
 
