@@ -85,7 +85,7 @@ class Recorder:
     """One trial. All but `close` is called by one thread, and none of it waits unless it says so.
 
     `recorded` messages are in the files or on their way, `dropped` frames were left out, `lost`
-    messages could not be written.
+    messages could not be written. While `paused` nothing is taken.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Recorder:
         """Begin a trial in `config.folder`; raises UserError where that cannot be written."""
         policy = Policy(config.keep_days, config.keep_gb, config.reserve_mb)
         self.config = config
+        self.paused = False
         self.recorded = self.dropped = self.lost = 0
         self._shelf = Shelf(Path(config.folder or "."), policy)
         self.folder = self._shelf.begin()
@@ -139,6 +140,8 @@ class Recorder:
 
         What is given back waits until those are on the disk, as long as that is bearable.
         """
+        if self.paused:
+            return go_on
         entries = [self._published(envelope, message) for envelope, message, _ in said]
         if not any(urgent for _, _, urgent in said):
             self._put(entries, None)
@@ -149,6 +152,8 @@ class Recorder:
 
     def message(self, topic: str, data: Callable[[], bytes]) -> None:
         """Record a message of the file's own topics."""
+        if self.paused:
+            return
         self._put([self._entry(topic, time.monotonic_ns(), None, data)], None)
 
     def request(self, request: Request) -> None:
@@ -158,6 +163,8 @@ class Recorder:
 
     def frame(self, frame: Frame) -> None:
         """Record what the brain is shown."""
+        if self.paused:
+            return
         now_ns = time.monotonic_ns()
         with self._wake:
             full = len(self._shots) >= self.config.queue_frames

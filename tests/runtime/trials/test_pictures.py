@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from otter_robots.messages import Picture
 from otter_runtime.errors import TrialError
 from otter_runtime.frame import Frame, Stamp
+from otter_runtime.pushed import Pushed
 from otter_runtime.trials import foxglove, picture, png
 from otter_runtime.trials.channels import Show
 from otter_runtime.trials.trial import Record, Sight
@@ -83,3 +85,18 @@ def test_pixels_that_are_not_those_that_were_seen_are_refused() -> None:
         sight("", b"").frame()
     with pytest.raises(TrialError, match="cannot be decoded"):
         sight(picture.digest(pixels), b"no picture").frame()
+
+
+def test_a_pushed_file_is_kept_as_it_came() -> None:
+    file = picture.through_jpeg(Frame(STAMP, noise(24, 32))).file
+    source = Pushed()
+    source.push(b"robot", Picture(number=0, width=32, height=24, encoding="jpeg", taken_ns=1), file)
+    frame = source.take()
+    assert frame is not None
+    assert picture.encode(frame) == ("jpeg", file)
+    rows = noise(24, 32)
+    told = Picture(number=1, width=32, height=24, encoding="rgb8", taken_ns=2)
+    source.push(b"robot", told, rows.tobytes())
+    frame = source.take()
+    assert frame is not None
+    assert np.array_equal(picture.decode(picture.encode(frame)[1]), rows)
