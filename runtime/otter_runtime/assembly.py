@@ -6,6 +6,7 @@ It knows who needs whom; everything they do is theirs.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 POCKET = Path(__file__).parent / "pocket" / "bundle-int8"
 JOURNAL = "journal.sqlite"
+SWITCH_S = 0.0005
 BUS = "bus"  # the source of frames that are pushed
 
 
@@ -93,6 +95,8 @@ def _recorder(config: RunConfig, stack: ExitStack) -> Recorder | None:
     from otter_runtime.trials.about import config_file
     from otter_runtime.trials.recorder import Recorder
 
+    # Else a thread that computes keeps the loop from its next turn for 5 ms.
+    sys.setswitchinterval(SWITCH_S)
     recorder = Recorder(config.record, config_file(config), Path(config.bundle or POCKET))
     stack.callback(recorder.close)
     return recorder

@@ -1,10 +1,9 @@
 """The thread that writes a trial, and the queue in front of it.
 
 It knows segments, the shelf and what is urgent; it does not know what is recorded why (see `tap`).
-Two lanes lead to it. Messages are small and keep their order; what has to be on the disk before it
-is published goes there with a promise that its sender waits for. Frames are large and are encoded
-here, one at a time and only while no message waits; where too many wait, a frame is left out and
-counted, an answer never.
+Messages keep their order; what has to be on the disk before it is published goes there with a
+promise that its sender waits for. Frames come by way of the encoder; where too many wait there, one
+is left out and counted, an answer never.
 
 Whatever fails, the run goes on: `trouble` says what, and a new file is tried every few seconds.
 """
@@ -19,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from otter_robots.envelope import Envelope
 from otter_robots.messages import Message
 from otter_robots.topics import TOPICS
@@ -29,7 +26,6 @@ from otter_runtime.errors import RecordError
 from otter_runtime.frame import Frame
 from otter_runtime.request import Request
 from otter_runtime.scribe import Said, go_on
-from otter_runtime.trials import picture
 from otter_runtime.trials.about import about
 from otter_runtime.trials.channels import (
     CAMERA,
@@ -40,7 +36,7 @@ from otter_runtime.trials.channels import (
     published,
     requested,
 )
-from otter_runtime.trials.foxglove import pack
+from otter_runtime.trials.encoder import Encoder, Shot, show
 from otter_runtime.trials.segment import PART, Segment
 from otter_runtime.trials.shelf import Policy, Shelf
 from otter_runtime.trials.verified import promote
@@ -73,14 +69,6 @@ class Batch(NamedTuple):
     done: threading.Event | None
 
 
-class Shot(NamedTuple):
-    """A frame to be encoded and written; its picture is `order + 1`."""
-
-    order: int
-    mono_ns: int
-    frame: Frame
-
-
 class Recorder:
     """One trial. All but `close` is called by one thread, and none of it waits unless it says so.
 
@@ -104,13 +92,13 @@ class Recorder:
         self._orders = 0
         self._batches: deque[Batch] = deque()
         self._waiting = 0  # entries in `_batches`
-        self._shots: deque[Shot] = deque()
         self._wake = threading.Condition()
-        self._closing = False
+        self._closing = self._urgent = False
         self._segment: Segment | None = None
         self._segments = 0
         self._opened_s = self._flush_at_s = self._retry_at_s = self._expire_at_s = 0.0
         self._promoting: list[threading.Thread] = []
+        self._encoder = Encoder(config.queue_frames, self._encoded)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -165,19 +153,16 @@ class Recorder:
         """Record what the brain is shown."""
         if self.paused:
             return
-        now_ns = time.monotonic_ns()
-        with self._wake:
-            full = len(self._shots) >= self.config.queue_frames
-            if not full:
-                self._orders += 2
-                self._shots.append(Shot(self._orders - 1, now_ns, frame))
-                self._wake.notify()
-        if full:
+        if self._encoder.full:
             self.dropped += 1
-            self.message(ordered(Show), partial(_show, frame))
+            self.message(ordered(Show), partial(show, frame))
+            return
+        self._orders += 2
+        self._encoder.take(Shot(self._orders - 1, time.monotonic_ns(), frame))
 
     def close(self) -> None:
         """Write what waits, finish the last file and verify it."""
+        self._encoder.close()
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -204,11 +189,23 @@ class Recorder:
                 return
             self._batches.append(Batch(entries, done))
             self._waiting += len(entries)
-            self._wake.notify()
+            # The rest goes with it, or with the second: each time that it wakes up costs the loop.
+            if done:
+                self._urgent = True
+                self._wake.notify()
 
     def _wait(self, done: threading.Event) -> None:
         if not self._behind and not done.wait(PATIENCE_S):
             self._behind = True
+
+    def _encoded(self, shot: Shot, seen: bytes, image: bytes | None) -> None:
+        """A frame comes back from the encoder, in its thread."""
+        entries = [Entry(ordered(Show), shot.order, shot.mono_ns, None, lambda: seen)]
+        if image is None:
+            self.dropped += 1
+        else:
+            entries.append(Entry(CAMERA, shot.order + 1, shot.mono_ns, None, lambda: image))
+        self._put(entries, None)
 
     # What the thread does.
 
@@ -218,21 +215,16 @@ class Recorder:
         self._end_segment()
 
     def _turn(self) -> bool:
-        """Write what waits, or one frame; False once all is written and it is to end."""
+        """Write what waits; False once all is written and it is to end."""
         with self._wake:
-            self._wake.wait_for(self._busy, timeout=FLUSH_S)
+            self._wake.wait_for(lambda: self._urgent or self._closing, timeout=FLUSH_S)
             batches, self._batches, self._waiting = self._batches, deque(), 0
-            shot = self._shots.popleft() if self._shots and not batches else None
-            over = self._closing and not batches and shot is None
+            self._urgent = False
+            over = self._closing and not batches
         if batches:
             self._write_batches(batches)
-        if shot is not None:
-            self._write_shot(shot)
         self._tend()
         return not over
-
-    def _busy(self) -> bool:
-        return bool(self._batches or self._shots or self._closing)
 
     def _write_batches(self, batches: Sequence[Batch]) -> None:
         entries = [entry for batch in batches for entry in batch.entries]
@@ -245,22 +237,6 @@ class Recorder:
         for batch in batches:
             if batch.done:
                 batch.done.set()
-
-    def _write_shot(self, shot: Shot) -> None:
-        frame = shot.frame
-        try:
-            encoding, file = picture.encode(frame)
-            show = _show(frame, encoding, picture.digest(frame.pixels))
-        except (OSError, ValueError):
-            self.dropped += 1
-            return
-        stamp = frame.stamp
-        image = pack(stamp.wall_ns, stamp.source, file, encoding)
-        entries = [
-            Entry(ordered(Show), shot.order, shot.mono_ns, None, lambda: show),
-            Entry(CAMERA, shot.order + 1, shot.mono_ns, None, lambda: image),
-        ]
-        self.dropped += not self._write(entries, False)
 
     def _write(self, entries: Sequence[Entry], urgent: bool) -> bool:
         """Put them into the file, and onto the disk where that is urgent; whether it worked."""
@@ -364,9 +340,3 @@ class Recorder:
             promote(Path(f"{path}{PART}"), path)
         except (RecordError, OSError) as error:
             self._trouble = str(error)
-
-
-def _show(frame: Frame, encoding: str = "", digest: str = "") -> bytes:
-    height, width = frame.pixels.shape[:2]
-    show = Show(stamp=frame.stamp, height=height, width=width, encoding=encoding, digest=digest)
-    return msgspec.json.encode(show)

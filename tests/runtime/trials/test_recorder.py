@@ -103,6 +103,7 @@ def test_messages_are_read_in_the_order_they_happened_though_frames_are_written_
     for number in range(12):
         one.frame(a_frame(number))
         one.publications([an_answer(number + 1)])()
+        time.sleep(0.01)
     one.close()
     trial = Trial(one.folder)
     assert len(trial.files) > 1
