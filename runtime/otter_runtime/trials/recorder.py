@@ -189,8 +189,8 @@ class Recorder:
                 return
             self._batches.append(Batch(entries, done))
             self._waiting += len(entries)
-            # The rest goes with it, or with the second: each time that it wakes up costs the loop.
-            if done:
+            # Small things wait for company: each time that the thread wakes up costs the loop.
+            if done or entries[-1].topic == CAMERA:
                 self._urgent = True
                 self._wake.notify()
 
@@ -246,6 +246,8 @@ class Recorder:
                 log_ns = self._about.log_ns(entry.mono_ns)
                 publish_ns = log_ns if entry.publish_ns is None else entry.publish_ns
                 segment.add(entry.topic, entry.data(), log_ns, publish_ns, entry.order)
+                if entry.topic == CAMERA:
+                    segment.end_chunk()
             if urgent:
                 self._sync(segment)
         except RecordError as error:

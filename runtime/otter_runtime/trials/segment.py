@@ -91,6 +91,10 @@ class Segment:
         self.messages += 1
         self.unsynced += 1
 
+    def end_chunk(self) -> None:
+        """Compress what was added, so that the next sync need not; it is on no disk yet."""
+        self._writer.flush()
+
     def sync(self) -> None:
         """Put all that was added on the disk; where that fails, nothing since the last is."""
         try:
