@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from otter_robots import aio
+from otter_robots import aio, loop_connection
 from otter_robots import client as client_module
 from otter_robots.aio import OLDEST, Client, Place
 from otter_robots.envelope import Envelope, unpack
@@ -159,7 +159,7 @@ def test_a_receive_that_is_cancelled_takes_nothing_with_it(publish: Any) -> None
 def test_whoever_reads_slowly_holds_memory_down_and_recovers(
     publish: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aio, "RECEIVE_HIGH_WATER", 50)
+    monkeypatch.setattr(loop_connection, "RECEIVE_HIGH_WATER", 50)
 
     async def robot(bus: Client) -> None:
         bus.messages([ANSWER], since=OLDEST)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from tests.runtime import device_checks, fake_tensorrt
-from tests.runtime.fake_cuda import CUDA_SIGNATURES, Cuda
-from tests.runtime.fake_tensorrt import SIGNATURES, Trt
+from tests.runtime import device_checks
+from tests.runtime.fake_cuda import Cuda
+from tests.runtime.fake_tensorrt import Trt
 
 from otter_runtime.bundle import Bundle
 from otter_runtime.cli import main
@@ -378,43 +378,6 @@ def test_each_provider_has_its_options_or_says_that_it_does_not_start(
     assert [given["providers"] for given in asked] == [names] * 3
     for name, given in zip(("vision", "resampler", "decoder"), asked, strict=True):
         assert given["provider_options"] == [provider_options(bundle, name), {}, {}]
-
-
-def overloads(function: Any) -> list[str]:
-    return [name for name in inspect.signature(function).parameters if name != "self"]
-
-
-@pytest.mark.parametrize("kind", SIGNATURES)
-def test_the_stand_in_has_tensorrts_signatures(kind: str) -> None:
-    stand_in = getattr(fake_tensorrt, kind)
-    for name, wanted in SIGNATURES[kind].items():
-        if wanted != "property":
-            assert overloads(getattr(stand_in, name)) in wanted, f"{kind}.{name}"
-    ours = {name for name in vars(stand_in) if not name.startswith("_")}
-    functions = {name for name in ours if callable(getattr(stand_in, name))}
-    inner = {"compute", "view"}  # the stand-in's own
-    assert functions - inner <= set(SIGNATURES[kind])
-
-
-def test_the_stand_in_has_cudas_signatures() -> None:
-    functions = {
-        name: overloads(function)
-        for name, function in vars(Cuda).items()
-        if inspect.isfunction(function) and name.startswith("cuda")
-    }
-    assert functions == CUDA_SIGNATURES
-
-
-@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is None, reason="TensorRT is not here")
-def test_the_table_is_tensorrts() -> None:
-    import tensorrt
-
-    for kind, functions in SIGNATURES.items():
-        for name, wanted in functions.items():
-            found = getattr(getattr(tensorrt, kind), name)
-            if wanted != "property":
-                for words in wanted:
-                    assert all(f"{word}:" in found.__doc__ for word in words), f"{kind}.{name}"
 
 
 def test_the_engine_is_small() -> None:
