@@ -1,4 +1,4 @@
-"""What the command lines of all adapters share: where the bus is, and how an end is told.
+"""What the command lines of all adapters share: their arguments, and how an end is told.
 
 It knows no robot. An adapter's `__main__.py` adds its own arguments, and imports what its robot
 needs only once they are read, so that `--help` works without it.
@@ -13,46 +13,23 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from otter_robots import address
 from otter_robots.errors import OtterError
-
-if TYPE_CHECKING:
-    from otter_robots.client import Client
 
 
 def arguments(name: str, about: str) -> argparse.ArgumentParser:
     """A parser with the arguments that every adapter has."""
     parser = argparse.ArgumentParser(prog=f"python -m otter_robots.adapters.{name}")
     parser.description = about
-    parser.add_argument("--folder", type=_absolute, metavar="DIR", help="the run's --folder")
-    parser.add_argument(
-        "--stream", metavar="ENDPOINT", help="the stream socket, as `otter-edge run` prints it"
-    )
-    parser.add_argument("--requests", metavar="ENDPOINT", help="the requests socket, alike")
-    parser.add_argument(
-        "--key", type=Path, metavar="FILE", help="a client's key, for tcp; see docs/security.md"
-    )
+    address.add_arguments(parser)
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a YAML file; see config.yaml in the folder"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done; do nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object per event")
     return parser
-
-
-def _absolute(word: str) -> Path:
-    return Path(word).resolve()
-
-
-def connect(args: argparse.Namespace, name: str) -> Client:
-    """The client that these arguments ask for; raises AddressRefused and KeyFileRefused."""
-    from otter_robots import endpoints
-    from otter_robots.client import Client
-
-    stream = args.stream or endpoints.stream_endpoint(args.folder)
-    requests = args.requests or endpoints.requests_endpoint(args.folder)
-    return Client(stream, requests, name, args.key)
 
 
 def carry_out(name: str, run: Callable[[], None]) -> int:

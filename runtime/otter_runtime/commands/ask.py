@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
+from otter_robots import address
 from otter_runtime.commands.seconds import seconds
 
 
@@ -21,30 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--conversation", default="", metavar="NAME", help="what was asked in it before counts too"
     )
-    parser.add_argument(
-        "--requests", metavar="ENDPOINT", help="the requests socket, as `otter-edge run` prints it"
-    )
-    parser.add_argument(
-        "--key", type=Path, metavar="FILE", help="a client's key, for tcp; see docs/security.md"
-    )
-    parser.add_argument(
-        "--folder", type=lambda word: Path(word).resolve(), metavar="DIR", help="the run's --folder"
-    )
+    address.add_arguments(parser, stream=False)
     parser.add_argument("--json", action="store_true", help="print the reply as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask and print; 0 for an answer, 1 where the assistant abstains."""
-    from otter_robots import endpoints
-    from otter_robots.client import Client
     from otter_robots.envelope import as_dict
     from otter_robots.messages import Answer
     from otter_runtime.terminal import printable
 
-    requests = args.requests or endpoints.requests_endpoint(args.folder)
-    with Client(
-        endpoints.stream_endpoint(args.folder), requests, "otter-edge ask", args.key
-    ) as bus:
+    with address.connect(args, "otter-edge ask") as bus:
         envelope, reply = bus.ask_sealed(
             args.question,
             timeout_s=args.timeout,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from otter_robots import address
 
 if TYPE_CHECKING:
     from otter_robots.messages import Argument
@@ -23,31 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a number, true, false, or a text",
     )
-    parser.add_argument(
-        "--requests", metavar="ENDPOINT", help="the requests socket, as `otter-edge run` prints it"
-    )
-    parser.add_argument(
-        "--key", type=Path, metavar="FILE", help="a client's key, for tcp; see docs/security.md"
-    )
-    parser.add_argument(
-        "--folder", type=lambda word: Path(word).resolve(), metavar="DIR", help="the run's --folder"
-    )
+    address.add_arguments(parser, stream=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Give the order; it was published once this returns 0. Raises UserError."""
-    from otter_robots import endpoints
-    from otter_robots.client import Client
     from otter_robots.connection import ORDER_TTL_MS, STOP_TTL_MS
     from otter_robots.messages import STOP
 
     arguments = dict(_argument(word) for word in args.arguments)
-    stream, requests = (
-        endpoints.stream_endpoint(args.folder),
-        args.requests or endpoints.requests_endpoint(args.folder),
-    )
-    with Client(stream, requests, "otter-edge command", args.key) as bus:
+    with address.connect(args, "otter-edge command") as bus:
         bus.command(args.name, arguments, STOP_TTL_MS if args.name == STOP else ORDER_TTL_MS)
     if args.json:
         print(json.dumps({"command": args.name, "arguments": arguments}))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otter_robots import address
 from otter_runtime.commands.seconds import seconds
 
 if TYPE_CHECKING:
@@ -31,32 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="journalled topics without holes: everything kept (`oldest`), or what came after "
         "EPOCH:SEQ of one --topic",
     )
-    parser.add_argument(
-        "--stream", metavar="ENDPOINT", help="the stream socket, as `otter-edge run` prints it"
-    )
-    parser.add_argument("--requests", metavar="ENDPOINT", help="the requests socket, for --since")
-    parser.add_argument(
-        "--key", type=Path, metavar="FILE", help="a client's key, for tcp; see docs/security.md"
-    )
-    parser.add_argument(
-        "--folder", type=lambda word: Path(word).resolve(), metavar="DIR", help="the run's --folder"
-    )
+    address.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print until the count, the silence or an interrupt; UserError below the count."""
-    from otter_robots import endpoints, topics
-    from otter_robots.client import Client
+    from otter_robots import topics
     from otter_robots.errors import UserError
 
     chosen = [topics.find(name) for name in args.topic] if args.topic else None
     since = _place(args.since) if args.since else None
-    stream = args.stream or endpoints.stream_endpoint(args.folder)
-    requests = args.requests or endpoints.requests_endpoint(args.folder)
-    with Client(stream, requests, "otter-edge sub", args.key) as bus:
+    with address.connect(args, "otter-edge sub") as bus:
         if not args.json:  # a stream where nobody publishes is silent
-            print(f"otter-edge: listening at {stream}", file=sys.stderr)
+            print(f"otter-edge: listening at {bus.stream}", file=sys.stderr)
         printed = 0
         for envelope, message in bus.messages(chosen, args.timeout, since=since):
             print(_json(envelope, message) if args.json else _line(envelope, message), flush=True)

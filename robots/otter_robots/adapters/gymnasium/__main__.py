@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from otter_robots import address
 from otter_robots.adapters import entry
 
 NAME = "gymnasium"
@@ -29,7 +30,7 @@ def _run(args: argparse.Namespace) -> None:
     config = settings.read(Config, args.config or Path(__file__).with_name("config.yaml"))
     body = Body(config)
     try:
-        with entry.connect(args, NAME) as bus:
+        with address.connect(args, NAME) as bus:
             pilot = Pilot(bus, body, config, entry.Events(args.json), args.dry_run)
             for seed in range(args.seed, args.seed + args.episodes):
                 pilot.episode(seed)

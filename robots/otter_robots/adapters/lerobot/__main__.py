@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from otter_robots import address
 from otter_robots.adapters import entry
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Co
         max_age_ms=config.max_age_ms,
         min_confidence=config.min_confidence,
     )
-    bus = opened.enter_context(entry.connect(args, NAME))
-    asker = Asker(lambda: entry.connect(args, NAME), asking(config.timeout_s, guard))
+    bus = opened.enter_context(address.connect(args, NAME))
+    asker = Asker(lambda: address.connect(args, NAME), asking(config.timeout_s, guard))
     events("started", goal=config.goal)
     return Conductor(config, Ear(bus, asker, guard, events), _print, events)
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from otter_robots import address
 from otter_robots.adapters import entry
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Co
     events = entry.Events(args.json)
     vehicle = Vehicle(config.link, config.signing, mute=args.dry_run)
     opened.callback(vehicle.close)
-    bus = opened.enter_context(entry.connect(args, NAME))
+    bus = opened.enter_context(address.connect(args, NAME))
     uploads = Uploads(config, vehicle, events)
     guard = _guard(config, uploads, args.dry_run)
-    asker = Asker(lambda: entry.connect(args, NAME), asking(config.asking.timeout_s, guard))
+    asker = Asker(lambda: address.connect(args, NAME), asking(config.asking.timeout_s, guard))
     events("started", link=config.link.address, signed=config.signing.key is not None)
     return Companion(config, Ear(bus, asker, guard, events), vehicle, uploads, events)
 

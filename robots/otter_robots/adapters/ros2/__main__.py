@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from otter_robots import address
 from otter_robots.adapters import entry
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ def _assemble(config: Config, args: argparse.Namespace, opened: ExitStack) -> Br
     events = entry.Events(args.json)
     node = open_node(config, args.dry_run)
     opened.callback(node.close)
-    bus = opened.enter_context(entry.connect(args, NAME))
+    bus = opened.enter_context(address.connect(args, NAME))
     guard = _guard(config, args.dry_run)
-    asker = Asker(lambda: entry.connect(args, NAME), asking(config.timeout_s, guard))
+    asker = Asker(lambda: address.connect(args, NAME), asking(config.timeout_s, guard))
     pusher = None
     if config.camera is not None and not args.dry_run:
-        pusher = Pusher(lambda: entry.connect(args, NAME))
+        pusher = Pusher(lambda: address.connect(args, NAME))
         opened.callback(pusher.close)
     ear = Ear(bus, asker, guard, events)
     events("started", namespace=config.namespace)
