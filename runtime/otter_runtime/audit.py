@@ -17,6 +17,8 @@ from typing import Literal
 
 import msgspec
 
+from otter_runtime.durable import sync_folder
+
 NAME, EARLIER = "audit.jsonl", "audit.1.jsonl"
 MOST_BYTES = 16 << 20
 PAUSE_S = 60.0
@@ -90,17 +92,9 @@ class Audit:
         finally:
             os.close(file)
         if not size:
-            _sync(self.path.parent)
+            sync_folder(self.path.parent)
         if size >= MOST_BYTES:
             os.replace(self.path, self.path.with_name(EARLIER))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read(folder: Path) -> list[Entry]:

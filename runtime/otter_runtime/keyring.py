@@ -24,6 +24,7 @@ from otter_robots import keys
 from otter_robots.errors import KeyFileRefused, UserError
 from otter_robots.keys import Key, KeyName, Pair
 from otter_robots.topics import ALLOW, Allow
+from otter_runtime.durable import sync_folder
 
 SERVER, CLIENTS = "server.json", "clients.json"
 
@@ -180,14 +181,6 @@ def _write(path: Path, content: object) -> None:
             opened.flush()
             os.fsync(opened.fileno())
         os.replace(new, path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); free some space") from error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

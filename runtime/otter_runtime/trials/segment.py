@@ -19,6 +19,7 @@ from mcap.records import Channel as ChannelRecord
 from mcap.records import Schema
 from mcap.writer import CompressionType, Writer
 
+from otter_runtime.durable import sync_folder
 from otter_runtime.errors import RecordError
 from otter_runtime.trials.about import About
 from otter_runtime.trials.channels import Channel
@@ -139,15 +140,6 @@ class Segment:
             self._writer.add_attachment(now_ns, now_ns, name, "application/json", data)
         self.sync()
         sync_folder(self.path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Names in a folder survive a power cut from now on."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _records(channels: Iterable[Channel]) -> bytes:

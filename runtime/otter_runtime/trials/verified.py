@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from otter_runtime.durable import sync_folder
 from otter_runtime.errors import RecordError
 from otter_runtime.trials.salvage import Salvage
-from otter_runtime.trials.segment import sync_folder
 
 
 def promote(part: Path, path: Path) -> None:
