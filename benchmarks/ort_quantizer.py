@@ -34,14 +34,13 @@ from onnxruntime.quantization import (
 )
 
 from otter_export.bundle_writer import Export
-from otter_export.graphs import GRAPHS
 from otter_export.manifest import make_manifest
 from otter_export.outliers import injected
 from otter_export.precision import Choice
 from otter_export.sample import Sample, read_samples
 from otter_export.settings import Settings
 from otter_model.checkpoint import Checkpoint, open_checkpoint
-from otter_runtime.bundle import GOLDEN, MANIFEST, Bundle, Manifest, write_manifest
+from otter_runtime.bundle import GOLDEN, GRAPHS, MANIFEST, Bundle, Manifest, write_manifest
 from otter_runtime.engine import Engine
 from otter_runtime.golden import check, load_golden
 from otter_runtime.onnx_engine import open_engine

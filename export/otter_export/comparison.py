@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otter_export.graph_run import GraphRun
-from otter_export.graphs import GRAPHS
 from otter_export.layer_error import LayerError, layer_errors
 from otter_export.precision import Floats
 from otter_export.progress import Progress, silent
 from otter_export.sample import Sample
-from otter_runtime.bundle import Bundle
+from otter_runtime.bundle import GRAPHS, Bundle
 from otter_runtime.engine import Media
 from otter_runtime.golden import cosine, kl, log_softmax
 from otter_runtime.onnx_engine import OnnxEngine

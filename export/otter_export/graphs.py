@@ -16,7 +16,6 @@ from otter_export.vision_graph import VisionGraph
 from otter_export.weight_file import WeightFile
 from otter_model.config import OtterConfig
 
-GRAPHS = tuple(OF_GRAPH)
 MB = 1_000_000
 GraphBuild = Callable[[Builder, Mapping[str, Precision]], None]
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import onnx
 
-from otter_export.graphs import GRAPHS
 from otter_export.half_builder import ISLANDS
 from otter_export.network_size import OF_GRAPH
 from otter_export.precision import RECIPES, Choice
@@ -17,7 +16,7 @@ from otter_export.settings import Settings
 from otter_model.checkpoint import Checkpoint
 from otter_model.config import OtterConfig
 from otter_runtime import bundle as format
-from otter_runtime.bundle import Manifest
+from otter_runtime.bundle import GRAPHS, Manifest
 
 TOKENIZER = "tokenizer.json"
 

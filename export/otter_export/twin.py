@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otter_export.bundle_writer import Export
-from otter_export.graphs import GRAPHS
 from otter_export.progress import Progress
 from otter_export.sample import Sample
 from otter_export.settings import Settings
 from otter_export.source import Source
 from otter_model.checkpoint import Checkpoint
 from otter_model.errors import ModelError
-from otter_runtime.bundle import MANIFEST, Bundle
+from otter_runtime.bundle import GRAPHS, MANIFEST, Bundle
 from otter_runtime.errors import UserError
 
 

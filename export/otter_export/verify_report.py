@@ -14,9 +14,8 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.figure import Figure
 
 from otter_export.comparison import Comparison, WholeError
-from otter_export.graphs import GRAPHS
 from otter_export.layer_error import LayerError
-from otter_runtime.bundle import Bundle
+from otter_runtime.bundle import GRAPHS, Bundle
 
 INCHES_PER_LAYER, LEAST_INCHES, MOST_INCHES, HEIGHT = 0.16, 7.0, 16.0, 3.2
 NAMED_LAYERS = 60  # more names on an axis than that cannot be read

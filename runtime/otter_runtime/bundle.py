@@ -155,6 +155,9 @@ class Graphs(msgspec.Struct, frozen=True, kw_only=True):
     decoder: Graph
 
 
+GRAPHS = Graphs.__struct_fields__
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What `manifest.json` says; unknown fields of newer writers are ignored."""
 

@@ -18,7 +18,7 @@ import pytest
 
 from otter_export.commands import export
 from otter_export.devices import DEVICES
-from otter_export.graphs import GRAPHS, write_graphs
+from otter_export.graphs import write_graphs
 from otter_export.layers import Weights
 from otter_export.network_size import encode_flops, graph_bytes, prefill_flops
 from otter_export.plan import Plan
@@ -30,6 +30,7 @@ from otter_model.config import Family, OtterConfig
 from otter_model.published import PUBLISHED
 from otter_model.random_weights import RandomTensors
 from otter_model.tiny import tiny_config
+from otter_runtime.bundle import GRAPHS
 from otter_runtime.errors import UserError
 
 

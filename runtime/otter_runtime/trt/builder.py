@@ -14,14 +14,13 @@ from typing import Any
 
 import msgspec
 
-from otter_runtime.bundle import Bundle, file_sha256
+from otter_runtime.bundle import GRAPHS, Bundle, file_sha256
 from otter_runtime.errors import BundleError, UserError
 from otter_runtime.golden import check, load_golden, require
 from otter_runtime.trt.engine import NativeEngine
 from otter_runtime.trt.gpu import Gpu
 from otter_runtime.trt.plans import (
     FOLDER,
-    GRAPHS,
     RECORD,
     Plans,
     Record,

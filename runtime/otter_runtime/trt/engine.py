@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from otter_runtime.bundle import Bundle, DecoderDims, Graph, Manifest
+from otter_runtime.bundle import GRAPHS, Bundle, DecoderDims, Graph, Manifest
 from otter_runtime.engine import Cache, Engine, Floats, Media
 from otter_runtime.errors import EngineError, UserError
 from otter_runtime.limits import check_call, check_frames, check_shape
 from otter_runtime.onnx_engine import CHUNK
 from otter_runtime.trt.cache import DeviceCache, Rows
 from otter_runtime.trt.gpu import ALIGNMENT, Buffer, Captured, Gpu, aligned
-from otter_runtime.trt.plans import GRAPHS, Plans, tensorrt
+from otter_runtime.trt.plans import Plans, tensorrt
 from otter_runtime.trt.profiles import MOST_MEDIA, profile_index
 
 # Sets of media kept on the GPU: a question, a standing instruction, and the window before.

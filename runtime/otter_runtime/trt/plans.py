@@ -13,12 +13,11 @@ from typing import Any
 
 import msgspec
 
-from otter_runtime.bundle import Bundle, file_sha256, model_hash
+from otter_runtime.bundle import GRAPHS, Bundle, file_sha256, model_hash
 from otter_runtime.errors import BundleError, UserError
 
 FOLDER = "engines"
 RECORD = "engine.json"
-GRAPHS = ("vision", "resampler", "decoder")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
