@@ -8,7 +8,8 @@
 Prints a table, then one JSON line. Decoding one token reads every weight of the decoder but the
 embedding table, the K/V of the tokens held and the media's; that many bytes per second, over the
 bandwidth measured in the same run, is the share. The loop's own time is what a step of the step
-loop takes beyond the engine's call.
+loop takes beyond the engine's call. A question in an answer is timed from its arrival between two
+steps of a long answer, about a new frame, to its first token: resampling, prefill, one choice.
 """
 
 from __future__ import annotations
@@ -158,6 +159,7 @@ def measure(
     }
     loop = LoopTimer(bundle, engine)
     spans["loop_decode_engine"], spans["loop_decode_own"] = loop.run(frame, budget_s, count)
+    spans["question_in_answer"] = loop.first_tokens(frame, budget_s)
     spans["publish_to_receive"] = publish_to_receive()
     stages = {name: summary(values) for name, values in spans.items()}
     moved = decode_bytes(bundle, cache, medium.k.nbytes + medium.v.nbytes)

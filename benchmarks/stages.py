@@ -27,9 +27,10 @@ from otter_runtime.errors import BundleError
 from otter_runtime.frame import Frame, Stamp
 from otter_runtime.journal import Journal
 from otter_runtime.loop import StepLoop
-from otter_runtime.wire import Ask
+from otter_runtime.wire import Ask, Piece
 
 QUESTION = "Go to the red box. What should I do next?"
+PLAN = "Tell me everything that you can see."
 ANSWERS = 200
 ANSWER_TOKENS = 48
 LISTEN_S = 20.0
@@ -76,8 +77,7 @@ class LoopTimer:
 
     def run(self, frame: NDArray[np.uint8], budget_s: float, frames: int) -> tuple[Any, Any]:
         """Seconds per decode step, engine's and loop's own: lists of equal length."""
-        stamp = Stamp(id=0, scene=0, source="noise", index=0, stream_ns=0, mono_ns=0, wall_ns=0)
-        self.loop.show(Frame(stamp, frame))
+        self.loop.show(Frame(_stamp(), frame))
         self.loop.step()
         engine: list[float] = []
         own: list[float] = []
@@ -95,6 +95,36 @@ class LoopTimer:
                     engine.append(self.engine.step_s)
                     own.append(span - self.engine.step_s)
         return engine, own
+
+    def first_tokens(self, frame: NDArray[np.uint8], budget_s: float) -> list[float]:
+        """Seconds from a question within a long answer, about a new frame, to its first token.
+
+        It comes between two steps, so the rest of the step in flight is not among them: resampling,
+        prefill, and whatever the loop does in between are.
+        """
+        spans: list[float] = []
+        end = time.perf_counter() + budget_s
+        while len(spans) < 5 or time.perf_counter() < end:
+            self.loop.ask(Ask(id="plan", text=PLAN, standing=True))
+            self._steps(4)
+            self.loop.show(Frame(_stamp(), np.roll(frame, len(spans), 0)))
+            self._steps(3)
+            begun = time.perf_counter()
+            self.loop.ask(Ask(id="question", text=QUESTION))
+            while not any(isinstance(one, Piece) for one in self.loop.step()):
+                pass
+            spans.append(time.perf_counter() - begun)
+            while not self.loop.idle:
+                self.loop.step()
+        return spans
+
+    def _steps(self, count: int) -> None:
+        for _ in range(count):
+            self.loop.step()
+
+
+def _stamp() -> Stamp:
+    return Stamp(id=0, scene=0, source="noise", index=0, stream_ns=0, mono_ns=0, wall_ns=0)
 
 
 def publish_to_receive(answers: int = ANSWERS) -> list[float]:

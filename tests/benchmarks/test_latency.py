@@ -20,8 +20,8 @@ from otter_model.tiny import tiny_config
 from otter_runtime.bundle import Bundle
 from otter_runtime.onnx_engine import OnnxEngine
 
-STAGES = {"preprocess", "encode", "resample", "prefill", "decode", "publish_to_receive"}
-LOOP = {"loop_decode_engine", "loop_decode_own"}
+STAGES = {"preprocess", "encode", "resample", "prefill", "decode"}
+LOOP = {"question_in_answer", "publish_to_receive", "loop_decode_engine", "loop_decode_own"}
 
 
 @pytest.fixture(scope="module")
