@@ -183,7 +183,7 @@ def test_what_is_no_file_of_pictures(text: str, told: str, tmp_path: Path) -> No
     with ImageStore(tmp_path / "a.sqlite") as store:
         with pytest.raises(UserError, match="is not a Parquet file"):
             store.read(tmp_path / "x.parquet")
-        with pytest.raises(UserError, match=r"should be a \.json or"):
+        with pytest.raises(UserError, match=r"that ends in \.json"):
             store.read(tmp_path / "x.csv")
 
 

@@ -266,6 +266,8 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     picture(tmp_path / "sd" / "9.png")
     assert call("convert", "SD", tmp_path / "sd", "-o", store, "--workers", 1) == 1
     assert "missing: 9_2" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"should end in \.sqlite"):
+        call("convert", "SD", tmp_path / "sd", "-o", tmp_path / "x.txt")
     with pytest.raises(UserError, match="did you mean E4D"):
         call("convert", "E4", tmp_path, "-o", store)
     with pytest.raises(UserError, match="is no folder"):

@@ -109,6 +109,9 @@ def test_what_no_try_can_mend_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         where = words(server.url, tmp_path / "o")
         with pytest.raises(UserError, match=r"refuses the request \(401\)"):
             call("run", "OWN", given, *where, "--key-from", "MY_KEY")
+        with pytest.raises(UserError, match=r"there is no .*nothere"):
+            call("run", "OWN", given, *where, "--images", tmp_path / "nothere")
+        assert server.answered == []
         with pytest.raises(UserError, match="there is no language 'xx'"):
             call("run", "OWN", given, *where, "--languages", "xx")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

@@ -176,11 +176,14 @@ def _write(store: ImageStore, out: Path) -> list[str]:
 
 
 def _convert(args: argparse.Namespace) -> int:
+    from otter_runtime.errors import UserError
     from otter_runtime.progress_bar import Bar
     from otter_tuning.mimicit.conversion import convert
-    from otter_tuning.mimicit.image_store import ImageStore
+    from otter_tuning.mimicit.image_store import STORES, ImageStore
     from otter_tuning.mimicit.sources import SOURCES
 
+    if args.out.suffix not in STORES:
+        raise UserError(f"{args.out} should end in {' or '.join(STORES)}: it becomes a store")
     read = SOURCES[_one_of(args.source, SOURCES, "source")]
     work = read(args.root, args.list)
     with ImageStore(args.out) as store, Bar(args.json) as bar:

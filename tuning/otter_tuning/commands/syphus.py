@@ -101,8 +101,9 @@ def _run(
 ) -> dict[str, Any]:
     from otter_tuning.syphus.assembly import assemble
 
+    images = _images(args.images)  # before anything is paid for
     outcome = _asked(args, task, queries, model)
-    made = assemble(task.name, outcome.accepted, _images(args.images))
+    made = assemble(task.name, outcome.accepted, images)
     path = args.out / f"{task.name}_instructions.json"
     made.write(path)
     _write_rejected(args.out / REJECTED, outcome)

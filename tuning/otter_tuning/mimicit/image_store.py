@@ -135,6 +135,8 @@ class ImageStore:
 
 def image_ids(path: Path) -> list[str]:
     """The ids of the pictures in a store, file or folder; the pictures are passed over."""
+    if not path.exists():
+        raise UserError(f"there is no {path}; give a store, a file or a folder of pictures")
     if path.suffix in STORES:
         with ImageStore(path) as store:
             return list(store)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,9 @@ class Model:
             except (openai.APIConnectionError, openai.InternalServerError) as error:
                 self.counters.retried += 1
                 reason = type(error).__name__
+                if self.counters.retried == 1:
+                    told = f"{self._client.base_url} does not answer ({reason}); trying again"
+                    print(told, file=sys.stderr, flush=True)
                 await asyncio.sleep(self._backoff(attempt))
             except openai.APIStatusError as error:
                 raise UserError(
