@@ -73,12 +73,15 @@ class Log:
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             self._write(msgspec.json.encode(as_dict(*item)))
-            if self.dropped != self._told and self._queue.empty():
+            if self._queue.empty():
                 self._tell_dropped()
+        self._tell_dropped()
         self._shut()
 
     def _tell_dropped(self) -> None:
         dropped = self.dropped
+        if dropped == self._told:
+            return
         line = {
             "type": "Dropped",
             "count": dropped - self._told,
