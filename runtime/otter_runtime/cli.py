@@ -57,7 +57,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run `otter-edge` with these arguments; gives the exit code."""
     words = sys.argv[1:] if argv is None else argv
     try:
-        return _dispatch(words)
+        try:
+            return _dispatch(words)
+        finally:
+            # Here, where a reader that left is known, and not at exit, after argparse's help too.
+            sys.stdout.flush()
     except OtterError as error:
         print(f"otter-edge: {printable(str(error))}", file=sys.stderr)
         return error.exit_code

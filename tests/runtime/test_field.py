@@ -130,7 +130,8 @@ def test_cut_pictures_of_a_folder_are_passed_over_and_counted(start: Start, tmp_
     run.end()
     assert [answer.source_index for answer in run.of(Answer)] == sorted(set(range(9)) - cut)
     healths: list[Health] = run.of(Health)
-    assert healths[-1].frames_damaged <= 3
+    # So short a run may end before its first heartbeat.
+    assert all(health.frames_damaged <= 3 for health in healths)
 
 
 CLOCK = """
