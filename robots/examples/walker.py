@@ -1,7 +1,7 @@
 """A robot that does what the assistant chooses among its skills; here its motors are `print`.
 
-    otter-edge run --source runtime/otter_runtime/pocket/clip/episode-0.avi --folder /tmp/otter
-    python robots/examples/walker.py "green pillar" --folder /tmp/otter
+    otter-edge run --source runtime/otter_runtime/pocket/clip/episode-0.avi --folder runs/walker
+    python robots/examples/walker.py "green pillar" --folder runs/walker
 
 Every choice passes the guard: nothing moves on what is old, unsure, undeclared or stopped.
 """

@@ -6,13 +6,13 @@ with its answer becomes a pair; a turn of a conversation has the turns before it
 
 from __future__ import annotations
 
-import json
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from otter_runtime.errors import UserError
 from otter_tuning.mimicit.instructions import Instruction, Instructions
+from otter_tuning.mimicit.json_file import JsonFile
 from otter_tuning.mimicit.names import DATASETS
 
 # What each kind's ids begin with, in the releases.
@@ -24,12 +24,7 @@ DIGITS = 12
 
 def read_llava(path: Path, kind: str) -> Instructions:
     """The pairs of a LLaVA-Instruct file; UserError naming the record that is none."""
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); download it again") from error
+    records = JsonFile.read(path).value
     if not isinstance(records, list):
         raise UserError(f"{path} should be a list of conversations, as LLaVA-Instruct's files are")
     made = Instructions({"version": "0.0.1", "author": "LLaVA-Instruct", "time": ""})

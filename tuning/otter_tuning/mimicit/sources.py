@@ -6,13 +6,13 @@ of a pair, a picture that a list names) is told by name.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from otter_runtime.errors import UserError
+from otter_tuning.mimicit.json_file import JsonFile
 from otter_tuning.mimicit.names import DATASETS
 from otter_tuning.mimicit.picture import Still, Task, Video
 
@@ -43,7 +43,7 @@ def llava(root: Path, wanted: Path | None) -> Work:
     dataset = DATASETS["LA"]
     if wanted is None:
         return Work([Still(dataset.image(stem), str(path)) for stem, path in files.items()])
-    names = dict.fromkeys(_coco_ids(_json(wanted), wanted))
+    names = dict.fromkeys(_coco_ids(JsonFile.read(wanted).value, wanted))
     found = [Still(dataset.image(name), str(files[name])) for name in names if name in files]
     return Work(list(found), [name for name in names if name not in files])
 
@@ -86,7 +86,7 @@ def visual_storytelling(root: Path, wanted: Path | None) -> Work:
     What is not in the folder is fetched from Flickr, as far as its address has not expired.
     """
     listed = wanted or root / "train.story-in-sequence.json"
-    images, files = _json(listed), _pictures(root)
+    images, files = JsonFile.read(listed).value, _pictures(root)
     work = Work([])
     try:
         for image in images["images"]:
@@ -180,15 +180,6 @@ def _folder(path: Path) -> Path:
     if not path.is_dir():
         raise UserError(f"{path} is no folder; give the one that the source was unpacked into")
     return path
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); download it again") from error
 
 
 def _coco_ids(value: Any, path: Path) -> Iterator[str]:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from otter_model.checkpoint import open_checkpoint, save
 from otter_model.otter import Otter
+from otter_runtime.errors import UserError
 from otter_tuning.training.batch import Batch
 from otter_tuning.training.config import TuneConfig
 from otter_tuning.training.corpus import Corpus
@@ -93,8 +94,6 @@ class Run:
         world = self.accelerator.num_processes
         epoch = len(share(batches, 0, world)) // self.config.accumulate
         if epoch == 0:
-            from otter_runtime.errors import UserError
-
             raise UserError(
                 f"{len(batches)} batches do not make one step of {world} processes with "
                 f"accumulate {self.config.accumulate}; give more samples or a smaller batch"
@@ -146,14 +145,15 @@ class Run:
             # Processes' gradients are averaged: each gives `world` times its share of the mean.
             self.accelerator.backward(loss * (world / tokens))
         norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
+        rate = self.config.rate * self._share_of_rate(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * self._share_of_rate(step)
+            group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad()
         return {
             "loss": float(self.accelerator.reduce(total, "sum")) / tokens,
             "norm": float(norm) if norm is not None else math.nan,
-            "rate": self.config.rate * self._share_of_rate(step),
+            "rate": rate,
             "tokens": tokens,
         }
 
@@ -292,7 +292,6 @@ def opened(config: TuneConfig) -> Run:
     from tokenizers import Tokenizer
 
     from otter_model.errors import ModelError
-    from otter_runtime.errors import UserError
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
