@@ -327,18 +327,18 @@ class Recorder:
         if segment is None:
             return
         try:
-            segment.finish({"dropped_frames": str(self.dropped), "lost": str(self.lost)})
+            crc = segment.finish({"dropped_frames": str(self.dropped), "lost": str(self.lost)})
         except RecordError as error:
             self._trouble = str(error)
             self.lost += segment.unsynced
             self.recorded -= segment.unsynced
             return
-        thread = threading.Thread(target=self._promote, args=(segment.path,), daemon=True)
+        thread = threading.Thread(target=self._promote, args=(segment.path, crc), daemon=True)
         self._promoting = [one for one in self._promoting if one.is_alive()] + [thread]
         thread.start()
 
-    def _promote(self, path: Path) -> None:
+    def _promote(self, path: Path, crc: int) -> None:
         try:
-            promote(Path(f"{path}{PART}"), path)
+            promote(Path(f"{path}{PART}"), path, crc)
         except (RecordError, OSError) as error:
             self._trouble = str(error)

@@ -14,7 +14,7 @@ from mcap.writer import Writer
 from otter_runtime.errors import TrialError
 from otter_runtime.trials.check import Report, check
 from otter_runtime.trials.salvage import Salvage
-from otter_runtime.trials.segment import LIBRARY, PART
+from otter_runtime.trials.segment import LIBRARY, PART, Sink
 from otter_runtime.trials.trial import segments
 from otter_runtime.trials.verified import promote
 
@@ -40,7 +40,8 @@ def _rewrite(damaged: Path, path: Path) -> None:
     part = Path(f"{path}{PART}")
     chunks = list(file.chunks())
     with part.open("wb") as out:
-        writer = Writer(out, CHUNK_BYTES)
+        sink = Sink(out.fileno())
+        writer = Writer(sink, CHUNK_BYTES)  # type: ignore[arg-type]
         writer.start("", LIBRARY)
         ids = _channels(writer, file)
         for name, values in file.metadata.items():
@@ -59,10 +60,11 @@ def _rewrite(damaged: Path, path: Path) -> None:
                         message.publish_time,
                         message.sequence,
                     )
+            sink.sync()
         writer.finish()
-        out.flush()
+        sink.sync()
         os.fsync(out.fileno())
-    promote(part, path)
+    promote(part, path, sink.crc)
 
 
 def _channels(writer: Writer, file: Salvage) -> dict[int, int]:

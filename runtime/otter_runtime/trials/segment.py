@@ -11,6 +11,7 @@ damaged place takes the key to all the others.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -31,9 +32,13 @@ CHUNK_BYTES = 64 << 20
 
 
 class Sink:
-    """What the writer takes for a stream: it keeps everything until `sync` puts it on the disk."""
+    """What the writer takes for a stream: it keeps everything until `sync` puts it on the disk.
+
+    `crc` is the CRC-32 of all that was put there.
+    """
 
     def __init__(self, descriptor: int) -> None:
+        self.crc = 0
         self._descriptor = descriptor
         self._waiting: list[bytes] = []
         self._size = 0  # with what waits
@@ -62,6 +67,7 @@ class Sink:
             os.ftruncate(self._descriptor, self._safe)
             raise
         self._safe += len(data)
+        self.crc = zlib.crc32(data, self.crc)
 
 
 class Segment:
@@ -105,8 +111,11 @@ class Segment:
             raise _failure(self.path, error) from error
         self.unsynced = 0
 
-    def finish(self, counts: Mapping[str, str]) -> None:
-        """Write `counts`, index and footer, and close. It has its own name once it is verified."""
+    def finish(self, counts: Mapping[str, str]) -> int:
+        """Write `counts`, index and footer, and close; the CRC-32 that the file must have now.
+
+        It has its own name once it is verified.
+        """
         try:
             # By themselves, in case that there is room for them and none for an index.
             self.sync()
@@ -118,6 +127,7 @@ class Segment:
             raise _failure(self.path, error) from error
         finally:
             os.close(self._descriptor)
+        return self._sink.crc
 
     def abandon(self) -> None:
         """Close what cannot be written any more; up to the last sync it is good."""

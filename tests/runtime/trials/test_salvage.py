@@ -60,6 +60,10 @@ class Written:
             self.segment.sync()
             self.ends.append(self.part.stat().st_size)
 
+    def within(self, chunk: int) -> int:
+        """A place in the middle of the compressed messages of a chunk (from 0)."""
+        return (self.ends[chunk - 1] + self.ends[chunk]) // 2 if chunk else self.ends[0] - 400
+
 
 @pytest.fixture
 def written(tmp_path: Path) -> Written:
@@ -125,7 +129,7 @@ def test_the_keys_to_all_chunks_survive_the_loss_of_the_first(
     written: Written, tmp_path: Path
 ) -> None:
     whole = bytearray(written.part.read_bytes())
-    whole[written.ends[0] - 400] ^= 0xFF
+    whole[written.within(0)] ^= 0xFF
     hurt = tmp_path / "hurt.mcap"
     hurt.write_bytes(whole)
     assert seqs(hurt) == list(range(2, ANSWERS + 1))
@@ -147,9 +151,9 @@ def test_damage_is_told_with_what_was_in_it(written: Written, tmp_path: Path) ->
 
 
 def test_a_finished_file_is_whole_and_any_reader_opens_it(written: Written) -> None:
-    written.segment.finish({"lost": "0"})
+    crc = written.segment.finish({"lost": "0"})
     path = written.part.with_suffix("")
-    promote(written.part, path)
+    promote(written.part, path, crc)
     report = check(path.parent)
     assert report.whole
     assert report.topics == {"/answer": ANSWERS, "/fault": ANSWERS}
@@ -163,22 +167,24 @@ def test_a_finished_file_is_whole_and_any_reader_opens_it(written: Written) -> N
     assert {channel.topic for channel in summary.channels.values()} == {"/answer", "/fault"}
 
 
-def test_a_finished_file_with_a_wrong_byte_keeps_its_temporary_name(written: Written) -> None:
-    written.segment.finish({})
-    data = bytearray(written.part.read_bytes())
-    data[written.ends[3] - 600] ^= 1
-    written.part.write_bytes(data)
-    with pytest.raises(RecordError, match="not what was written"):
-        promote(written.part, written.part.with_suffix(""))
+@pytest.mark.parametrize("bit", range(8))
+def test_a_finished_file_with_a_wrong_bit_keeps_its_temporary_name(
+    written: Written, bit: int
+) -> None:
+    crc = written.segment.finish({})
+    whole = written.part.read_bytes()
+    dice = random.Random(bit)
+    for at in [0, len(whole) - 1, *(dice.randrange(len(whole)) for _ in range(50))]:
+        written.part.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        with pytest.raises(RecordError, match="not what was written"):
+            promote(written.part, written.part.with_suffix(""), crc)
     assert written.part.exists()
 
 
 def test_repaired_it_is_whole_but_for_what_is_gone(written: Written, tmp_path: Path) -> None:
     whole = written.part.read_bytes()
-    cut = written.ends[7] + 10
-    written.part.write_bytes(
-        whole[: written.ends[2] - 500] + b"\0" + whole[written.ends[2] - 499 : cut]
-    )
+    at, cut = written.within(2), written.ends[7] + 10
+    written.part.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 : cut])
     before, after = repair(written.part.parent, tmp_path / "repaired")
     assert [file.finished for file in before.files] == [False]
     assert [file.finished for file in after.files] == [True]
