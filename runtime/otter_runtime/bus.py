@@ -178,7 +178,10 @@ class Bus:
             for port in self._ports:
                 if port.keyed:
                     port.drop_connections()
+        for port in self._ports:
+            port.tend()
         self._doorman.answer()
+        self.say_trouble("port", next((port.trouble for port in self._ports if port.trouble), ""))
         self.say_trouble("keys", self._doorman.trouble)
         self.say_trouble("audit", self.audit.trouble)
         self.say_trouble("record", self.scribe.trouble)

@@ -18,6 +18,7 @@ Positive = Annotated[float, msgspec.Meta(ge=1e-6, le=1e9)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Many = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Provider = Literal["cpu", "cuda", "tensorrt", "tensorrt-native"]
 
 
 class WindowConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,7 @@ class BrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     threads: Many | None = None
-    provider: str = "cpu"
+    provider: Provider = "cpu"
     history_tokens: Annotated[int, msgspec.Meta(ge=0)] = 256
     hung_s: Positive = 10.0
     start_s: Positive = 300.0

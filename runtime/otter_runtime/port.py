@@ -19,8 +19,9 @@ from otter_runtime.ipc import IpcLock
 HANDSHAKE_MS = 1000
 # A stopped peer is noticed in 1.2 s with these, and not at all without.
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 300, 900
-# libzmq closes a listener in its own thread, in well under a millisecond.
-REBIND_S = 2.0
+# libzmq closes a listener in its own thread, in well under a millisecond; what takes longer is
+# somebody else's, and is waited for in turns.
+REBIND_S = 0.1
 
 
 class Port:
@@ -41,6 +42,7 @@ class Port:
         high_water: int,
         most_bytes: int,
     ) -> None:
+        self.trouble = ""  # why nobody is listened to just now
         self._lock = _locked(endpoint, keyed=doorman.keyring is not None)
         self.keyed = doorman.keyring is not None and self._lock is None
         self.socket: zmq.Socket[bytes] = context.socket(kind)
@@ -68,20 +70,30 @@ class Port:
         return self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def drop_connections(self) -> None:
-        """End every connection; who is welcome is back at once. Raises PortInUse.
+        """End every connection; who is welcome is back at once.
 
-        libzmq has no call that ends one: it ends those of a listener with the listener.
+        libzmq has no call that ends one: it ends those of a listener with the listener. Where the
+        place is taken meanwhile, `trouble` says so until `tend` has it back.
         """
-        self.socket.unbind(self.endpoint)
+        if not self.trouble:
+            self.socket.unbind(self.endpoint)
         until_s = time.monotonic() + REBIND_S
-        while True:
-            try:
-                self._bound(self.endpoint)
-                return
-            except PortInUse:
-                if time.monotonic() > until_s:
-                    raise
-                time.sleep(0.001)
+        while not self._listens() and time.monotonic() < until_s:
+            time.sleep(0.001)
+
+    def tend(self) -> None:
+        """Listen again, where the place was lost and is free now."""
+        if self.trouble:
+            self._listens()
+
+    def _listens(self) -> bool:
+        try:
+            self._bound(self.endpoint)
+        except (PortInUse, AddressRefused) as error:
+            self.trouble = str(error)
+            return False
+        self.trouble = ""
+        return True
 
     def release(self) -> None:
         """Let the ipc path go; the context closes the socket."""

@@ -33,7 +33,7 @@ class Subscriptions:
         return any(topic.wire.startswith(prefix) for prefix in self.prefixes)
 
     def drain(self) -> None:
-        """Take what came. Raises PortInUse, where connections were ended and the port is gone."""
+        """Take what came."""
         for _ in range(MESSAGES_PER_TURN):
             if not self._port.socket.poll(0):
                 break

@@ -6,6 +6,7 @@ Both ends are ours and of one version, so there is no versioning.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import struct
@@ -170,6 +171,7 @@ class Channel:
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(inbound)
         self._encoder = msgspec.msgpack.Encoder()
         self._patience_s = patience_s
+        self._rest = memoryview(b"")  # of a message that the other end has begun to take
         self._buffer = bytearray()
         self.closed = False
 
@@ -178,21 +180,37 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: msgspec.Struct) -> None:
-        """Send one message. Raises Hung when the other end does not read, OSError when gone."""
+        """Send one message whole, or none of it: Hung when the other end does not read.
+
+        One that it took the beginning of is sent; its rest follows with the next call of `send` or
+        `receive`. Raises OSError when the other end is gone.
+        """
+        self._push(self._patience_s)
+        if self._rest:
+            raise Hung("the other end of the channel does not read")
         body = self._encoder.encode(message)
-        rest = memoryview(LENGTH.pack(len(body)) + body)
-        while rest:
+        self._rest = whole = memoryview(LENGTH.pack(len(body)) + body)
+        self._push(self._patience_s)
+        if self._rest is whole:
+            self._rest = memoryview(b"")
+            raise Hung("the other end of the channel does not read")
+
+    def _push(self, patience_s: float | None) -> None:
+        """Send what is left, for as long as the other end reads within `patience_s`."""
+        while self._rest:
             try:
-                rest = rest[self._socket.send(rest) :]
+                self._rest = self._rest[self._socket.send(self._rest) :]
             except BlockingIOError:
-                if not select.select([], [self._socket], [], self._patience_s)[1]:
-                    raise Hung("the other end of the channel does not read") from None
+                if not select.select([], [self._socket], [], patience_s)[1]:
+                    return
 
     def receive(self, timeout_s: float | None = 0.0) -> list[Any]:
         """The messages that are there, waiting up to `timeout_s` (None: for ever) for the first.
 
         An empty list with `closed` set means that the other end is gone.
         """
+        with contextlib.suppress(OSError):  # gone: reading says so
+            self._push(0.0)
         if self.closed or not select.select([self._socket], [], [], timeout_s)[0]:
             return []
         try:

@@ -6,7 +6,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -239,6 +239,58 @@ def test_a_second_runtime_cannot_take_the_place(scheme: str, tmp_path: Path) -> 
 
 def beats(bus: Bus) -> Iterator[object]:
     yield bus.publish(HEALTH, Health(uptime_s=1))
+
+
+def test_a_port_that_is_taken_while_connections_are_ended_is_a_fault_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "j.db")
+    requests_end = f"ipc://{tmp_path}/r"
+    with Bus("tcp://127.0.0.1:*", requests_end, journal) as bus, zmq.Context() as context:
+        thief, stranger = context.socket(zmq.PAIR), context.socket(zmq.SUB)
+        unbind = zmq.Socket.unbind
+
+        def unbound(socket: zmq.Socket[bytes], endpoint: str) -> None:
+            unbind(socket, endpoint)
+            if endpoint == bus.stream and not thief.closed:
+                take(thief, endpoint)
+
+        monkeypatch.setattr(zmq.Socket, "unbind", unbound)
+        with thief, stranger:
+            stranger.set_hwm(0)
+            stranger.connect(bus.stream)
+            for number in range(1200):  # more than are remembered: it loses its connection
+                stranger.subscribe(f"strange {number}")
+            until(lambda: bool(bus.poll(5) or faults(journal)))
+        assert faults(journal) == [("port", False)]
+        until(lambda: bool(bus.poll(5) or len(faults(journal)) > 1))
+        assert faults(journal) == [("port", False), ("port", True)]
+        with Client(bus.stream, bus.requests) as client:
+            assert any(isinstance(m, Health) for m in heard(bus, client, beats(bus)))
+
+
+def take(thief: zmq.Socket[bytes], endpoint: str) -> None:
+    """libzmq lets a listener go in its own thread: take its place as soon as that is done."""
+
+    def taken() -> bool:
+        try:
+            thief.bind(endpoint)
+        except zmq.ZMQError:
+            return False
+        return True
+
+    until(taken)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end_s
+
+
+def faults(journal: Journal) -> list[tuple[str, bool]]:
+    said = [unpack(row.envelope)[1] for row in journal.after("fault") if row.envelope]
+    return [(fault.code, fault.cleared) for fault in said if isinstance(fault, Fault)]
 
 
 def test_a_socket_file_left_by_a_crash_is_no_obstacle(tmp_path: Path) -> None:

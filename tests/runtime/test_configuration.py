@@ -50,6 +50,7 @@ def test_a_file_overrides_defaults_and_arguments_override_the_file(tmp_path: Pat
         ("window: 4", "window"),
         ("window: {frames: 0}", "frames"),
         ("bus: 3", r"Expected `object`, got `int` - at `\$.bus`"),
+        ("brain: {provider: gpu}", r"brain\.provider`; write one of cpu, cuda, tensorrt"),
         ("brain: [1]", r"Expected `object`, got `array` - at `\$.brain`"),
         ("source: {a: 1}", r"Expected `str`, got `object` - at `\$.source"),
         ("source: [yes]", r"Expected `str`, got `bool` - at `\$.source"),

@@ -62,6 +62,24 @@ def test_an_end_that_does_not_read_is_noticed(pair: Pair) -> None:
     assert brain.receive(0.0)
 
 
+def test_a_message_that_was_begun_is_finished(pair: Pair) -> None:
+    """An end that slept for longer than the other's patience finds nothing cut off."""
+    front, brain = pair
+    large = Ask(id="large", text="x" * 4_000_000)
+    front.send(large)  # more than a socket holds: it took the beginning
+    with pytest.raises(Hung):
+        front.send(Drop("not taken"))
+    received = []
+    for _ in range(10_000):
+        received += brain.receive(0.0)
+        if received:
+            break
+        front.receive(0.0)  # as the front does every turn
+    assert received == [large]
+    front.send(Drop("taken"))
+    assert brain.receive(1.0) == [Drop("taken")]
+
+
 def flood(channel: Channel) -> None:
     for _ in range(10_000):
         channel.send(Ask(id="1", text="x" * 4000))

@@ -35,10 +35,15 @@ class Reply(NamedTuple):
 
 
 class Asker:
-    """`connect` makes the thread's client, `ask` puts a question to it."""
+    """`connect` makes the thread's client, `ask` puts a question to it.
+
+    Every question has its Reply, whatever happens to it; after an error that is none of ours the
+    next one is asked by a new client.
+    """
 
     def __init__(self, connect: Callable[[], Client], ask: Ask) -> None:
         self._connect, self._ask = connect, ask
+        self._bus: Client | None = None  # the thread's own
         self._questions: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
         self.busy = False
@@ -68,9 +73,23 @@ class Asker:
         self._questions.put(None)
 
     def _run(self) -> None:
-        with self._connect() as bus:
-            while (question := self._questions.get()) is not None:
-                try:
-                    self._replies.put(Reply(question, self._ask(bus, question)))
-                except OtterError as error:
-                    self._replies.put(Reply(question, None, str(error)))
+        while (question := self._questions.get()) is not None:
+            self._replies.put(self._replied(question))
+        self._hang_up()
+
+    def _replied(self, question: str) -> Reply:
+        try:
+            self._bus = self._bus or self._connect()
+            return Reply(question, self._ask(self._bus, question))
+        except OtterError as error:
+            return Reply(question, None, str(error))
+        except Exception as error:
+            # A robot that waits for ever would be worse than whatever this is; and a client that
+            # raised it is in nobody knows which state.
+            self._hang_up()
+            return Reply(question, None, f"asking failed: {type(error).__name__}: {error}")
+
+    def _hang_up(self) -> None:
+        bus, self._bus = self._bus, None
+        if bus is not None:
+            bus.close()

@@ -17,6 +17,7 @@ from otter_robots.adapters.mavlink.config import Config
 from otter_robots.adapters.mavlink.statustext import Severity, Speaker
 from otter_robots.adapters.mavlink.uploads import Uploads
 from otter_robots.adapters.mavlink.vehicle import Vehicle
+from otter_robots.guard import Guard, Refused, Step
 from otter_robots.messages import Abstain, Answer, Fault
 
 PATIENCE_S = 0.02
@@ -66,8 +67,7 @@ class Companion:
             self.speaker.say("plan", Severity.INFO, message.text, now_s, now_s + heard.left_s)
             step = self.ear.step(heard)
             if step is not None and self.guard is not None:
-                self.events("would do" if step.dry_run else "does", skill=step.skill)
-                self.guard.perform(step)
+                self._perform(self.guard, step)
         elif isinstance(message, Abstain):
             said = f"no answer: {message.detail or message.reason}"
             self.speaker.say("abstain", Severity.NOTICE, said, now_s)
@@ -75,6 +75,14 @@ class Companion:
             severity = Severity.NOTICE if message.cleared else Severity.WARNING
             said = f"{'over: ' if message.cleared else ''}{message.detail}"
             self.speaker.say(f"fault {message.code}", severity, said, now_s)
+
+    def _perform(self, guard: Guard, step: Step) -> None:
+        self.events("would do" if step.dry_run else "does", skill=step.skill)
+        try:
+            guard.perform(step)
+        except Refused as why:
+            # A stop may come at any moment, also between the guard's two looks.
+            self.events("refused", skill=step.skill, why=str(why))
 
     # From the vehicle.
 
