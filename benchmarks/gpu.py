@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -38,9 +38,13 @@ from device_run import (
     require_provider,
 )
 from graph_cost import Cost, cost
+from random_bundle import random_bundle
 
 from otter_runtime.bundle import Bundle, Manifest
-from otter_runtime.errors import OtterError, UserError
+from otter_runtime.errors import OtterError
+
+if TYPE_CHECKING:
+    from otter_model.checkpoint import Checkpoint
 
 LAUNCH_US = 2.0
 NAMES = ("otter-mpt1b", "otter-mpt7b")
@@ -225,34 +229,14 @@ def _bundles(options: argparse.Namespace) -> Iterator[Bundle]:
         return
     for name in options.random or NAMES:
         for precision in options.precision or PRECISIONS:
-            yield Bundle.load(_exported(name, precision, options.cache))
+            small = _tiny if name == TINY else None
+            yield Bundle.load(random_bundle(name, precision, options.cache, small))
 
 
-def _exported(name: str, precision: str, cache: Path) -> Path:
-    """Random weights of a published size, or of a network for tests, in the cache folder."""
-    out = cache / f"{name}-{precision}"
-    if (out / "manifest.json").exists():
-        return out
-    cache.mkdir(parents=True, exist_ok=True)
-    if name == TINY:
-        return _tiny(out, precision)
-    words = ["export", "--random", name, "--precision", precision, "-o", str(out), "--json"]
-    done = subprocess.run([sys.executable, "-m", "otter_runtime", *words], stdout=sys.stderr)
-    if done.returncode:
-        raise UserError(f"{name} could not be exported in {precision}; above it says why")
-    return out
-
-
-def _tiny(out: Path, precision: str) -> Path:
-    from otter_export.bundle_writer import Export
-    from otter_export.sample import random_samples
-    from otter_export.settings import Settings
+def _tiny() -> Checkpoint:
     from otter_model.tiny import tiny_checkpoint
 
-    checkpoint = tiny_checkpoint("mpt", max_frames=4)
-    samples = random_samples(checkpoint.config, 2, frames=2, length=20)
-    settings = Settings(name=TINY, capacities=(32, 64))
-    return Export(checkpoint, precision, samples, settings, threads=1).write(out).path
+    return tiny_checkpoint("mpt", max_frames=4)
 
 
 def _gpu(provider: str) -> str:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import onnx
 from bandwidth import read_bandwidth
+from random_bundle import random_bundle
 from stages import LoopTimer, publish_to_receive
 
 from otter_runtime.bundle import Bundle
@@ -244,13 +245,8 @@ def _export(options: argparse.Namespace) -> dict[str, Any]:
     options.bundle = options.cache / f"{options.random}-{options.precision}"
     if (options.bundle / "manifest.json").exists():
         return {}
-    options.cache.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    words = ["export", "--random", options.random, "-o", str(options.bundle), "--json"]
-    words += ["--precision", options.precision]
-    command = [sys.executable, "-m", "otter_runtime", *words]
-    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
-        raise UserError(f"{options.random} could not be exported; above it says why")
+    random_bundle(options.random, options.precision, options.cache)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     return {
         "export_s": round(time.monotonic() - begun, 1),

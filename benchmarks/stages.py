@@ -70,7 +70,7 @@ class LoopTimer:
         self.loop = StepLoop(
             self.engine,
             msgspec.structs.replace(manifest, decoding=decoding),
-            _tokenizer(bundle),
+            tokenizer_of(bundle),
             RealClock(),
             window_frames=1,
         )
@@ -170,7 +170,7 @@ def _listen(stream: str, requests: str, answers: int) -> None:
         print(*spans, flush=True)
 
 
-def _tokenizer(bundle: Bundle) -> Tokenizer:
+def tokenizer_of(bundle: Bundle) -> Tokenizer:
     """The bundle's own, or bytes where random weights have none."""
     try:
         return bundle.tokenizer()
