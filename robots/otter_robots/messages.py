@@ -130,8 +130,10 @@ class Health(Message, frozen=True, kw_only=True):
     code of why nothing is answered from the camera just now, `disk_free_mb` the room where the
     journal is, `denied` how often somebody was turned away at the door. `temperature_c` is the
     hottest sensor's, None where there is none, `throttled` how often the hardware slowed itself,
-    and `governor_step` how far the runtime lowered what it does. Where the run is
-    recorded, `recorded` messages are in the trial, `unrecorded` frames and messages are not.
+    and `governor_step` how far the runtime lowered what it does. `power_mode` is its name on a
+    Jetson, `cpu_mhz` and `gpu_mhz` the clocks of the fastest core and of the GPU just now. Where
+    the run is recorded, `recorded` messages are in the trial, `unrecorded` frames and messages are
+    not.
     `quiet` counts the standing instruction's answers that were not said, as they said nothing new.
     """
 
@@ -161,6 +163,9 @@ class Health(Message, frozen=True, kw_only=True):
     governor_step: Count = 0
     throttled: Count = 0
     quiet: Count = 0
+    power_mode: Name = ""
+    cpu_mhz: Annotated[float, Meta(ge=0)] | None = None
+    gpu_mhz: Annotated[float, Meta(ge=0)] | None = None
 
 
 class Governor(Message, frozen=True, kw_only=True):

@@ -205,8 +205,9 @@ class StepLoop:
         self.window.add(Look(frame.stamp, content_hash(pixels.data), features, seen))
         self._schedule.shown()
         self.counters.encoded += 1
-        self._spent("encode", 1, begun_ns)
-        self._events.append(Shown(frame.stamp, slot, True, len(self.window), packed(seen)))
+        took_ms = round(self._spent("encode", 1, begun_ns) / 1e6, 3)
+        shown = Shown(frame.stamp, slot, True, len(self.window), packed(seen), took_ms)
+        self._events.append(shown)
 
     def _advance(self, job: Job) -> None:
         self._note_preemption(job)

@@ -1,4 +1,4 @@
-"""How hot the machine is, how much power it may draw, and how often it throttled itself.
+"""How hot the machine is, how fast, what power it may draw, and how often it throttled itself.
 
 Everything is a file below `root`, so a container mounts what it may see and a test makes a tree.
 What is not there, or cannot be read just now, is left out: most machines have a part of it. It
@@ -8,6 +8,8 @@ does not know what follows from a temperature.
   junction, zones of engines that are switched off cannot be read.
 - `sys/class/hwmon/hwmon*/oc*_event_cnt`: a Jetson's over-current events; on x86
   `sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count`.
+- `sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq`: kHz; the fastest core's counts. Of a
+  Jetson's GPU `sys/class/devfreq/*gpu*/cur_freq` (before JetPack 6 `*.ga10b`), Hz.
 - `var/lib/nvpmodel/status` (`pmode:0002`), with the mode's name in `etc/nvpmodel.conf`.
 - a file that `tegrastats --logfile` writes, where a container sees no sysfs of the host.
 """
@@ -24,6 +26,8 @@ COUNTERS = (
     "sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count",
 )
 COLDEST_C, HOTTEST_C = -60.0, 200.0  # beyond, a sensor has no reading or another unit
+CPU_CLOCKS = ("sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq",)
+GPU_CLOCKS = ("sys/class/devfreq/*gpu*/cur_freq", "sys/class/devfreq/*.ga10b/cur_freq")
 TAIL_BYTES = 4096  # more than any line of tegrastats
 
 _TEGRASTATS = re.compile(r"\b([A-Za-z]\w*)@(-?\d+(?:\.\d+)?)C\b")
@@ -33,12 +37,14 @@ _MODE_NAME = r"<\s*POWER_MODEL\s+ID={}\s+NAME=(\S+)\s*>"
 
 @dataclass(frozen=True)
 class Reading:
-    """What the sensors say at one moment; `temperature_c` is None without any."""
+    """What the sensors say at one moment; what none says is None."""
 
     temperature_c: float | None = None
     zone: str = ""  # of the hottest
     throttled: int = 0  # events since the machine started
     power_mode: str = ""
+    cpu_mhz: float | None = None
+    gpu_mhz: float | None = None
 
 
 class Sensors:
@@ -54,7 +60,14 @@ class Sensors:
         temperatures = [*self._thermal_zones(), *self._logged()]
         wanted = [one for one in temperatures if not self._zones or one[1] in self._zones]
         hottest, zone = max(wanted, default=(None, ""))
-        return Reading(hottest, zone[:64], self._events(), self._power_mode()[:64])
+        return Reading(
+            temperature_c=hottest,
+            zone=zone[:64],
+            throttled=self._events(),
+            power_mode=self._power_mode()[:64],
+            cpu_mhz=self._fastest(CPU_CLOCKS, 1e-3),
+            gpu_mhz=self._fastest(GPU_CLOCKS, 1e-6),
+        )
 
     def _thermal_zones(self) -> Iterator[tuple[float, str]]:
         for folder in self._root.glob("sys/class/thermal/thermal_zone*"):
@@ -69,6 +82,11 @@ class Sensors:
     def _events(self) -> int:
         paths = [path for pattern in COUNTERS for path in self._root.glob(pattern)]
         return int(sum(_number(_text(path)) or 0 for path in paths))
+
+    def _fastest(self, patterns: Iterable[str], mhz: float) -> float | None:
+        paths = [path for pattern in patterns for path in self._root.glob(pattern)]
+        clocks = [clock for path in paths if (clock := _number(_text(path))) is not None]
+        return max(clocks) * mhz if clocks and max(clocks) >= 0 else None
 
     def _power_mode(self) -> str:
         found = _MODE.search(_text(self._root / "var/lib/nvpmodel/status"))

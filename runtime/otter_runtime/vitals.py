@@ -77,6 +77,9 @@ class Vitals:
             temperature_c=governor.temperature_c,
             governor_step=governor.step,
             throttled=governor.throttled,
+            power_mode=governor.reading.power_mode,
+            cpu_mhz=governor.reading.cpu_mhz,
+            gpu_mhz=governor.reading.gpu_mhz,
         )
 
 

@@ -95,7 +95,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 class Shown(msgspec.Struct, frozen=True, tag=True):
     """The frame was encoded (`kept`) or replaced by a newer one; its slot is free again.
 
-    `sketch` is what a kept one roughly shows.
+    `sketch` is what a kept one roughly shows, `took_ms` what encoding it took.
     """
 
     stamp: Stamp
@@ -103,6 +103,7 @@ class Shown(msgspec.Struct, frozen=True, tag=True):
     kept: bool
     window: int  # how many frames the window has now
     sketch: bytes = b""
+    took_ms: float | None = None
 
 
 class Piece(msgspec.Struct, frozen=True, tag=True):

@@ -33,6 +33,10 @@ def jetson(tmp_path: Path) -> Path:
     (tmp_path / "sys/class/thermal/thermal_zone3/temp").mkdir()
     for number, events in ((1, "2"), (3, "5")):
         written(tmp_path, f"sys/class/hwmon/hwmon4/oc{number}_event_cnt", events)
+    for core, clock in enumerate(("729600", "1510400")):
+        folder = f"sys/devices/system/cpu/cpu{core}/cpufreq"
+        written(tmp_path, f"{folder}/scaling_cur_freq", clock)
+    written(tmp_path, "sys/class/devfreq/17000000.gpu/cur_freq", "612000000")
     written(tmp_path, "var/lib/nvpmodel/status", "pmode:0002")
     modes = "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >"
     written(tmp_path, "etc/nvpmodel.conf", f"{modes}\n< PM_CONFIG DEFAULT=0 >")
@@ -40,7 +44,9 @@ def jetson(tmp_path: Path) -> Path:
 
 
 def test_a_jetson(jetson: Path) -> None:
-    assert Sensors(jetson).read() == Reading(63.25, "tj-thermal", 7, "MAXN_SUPER")
+    assert Sensors(jetson).read() == Reading(
+        63.25, "tj-thermal", 7, "MAXN_SUPER", cpu_mhz=1510.4, gpu_mhz=612.0
+    )
     assert Sensors(jetson, ["cpu-thermal"]).read().temperature_c == 61.5
     assert Sensors(jetson, ["gpu-thermal"]).read().temperature_c is None
     (jetson / "etc/nvpmodel.conf").unlink()

@@ -7,6 +7,8 @@ stands in every segment, so that each can be understood alone.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import hashlib
 import os
 import platform
 import shutil
@@ -19,12 +21,16 @@ from pathlib import Path
 
 import msgspec
 
+import otter_robots
+import otter_runtime
+
 FORMAT = "1"
 NVPMODEL_S = 3.0
 _PACKAGES = ("otter-edge", "otter-robots", "mcap", "numpy", "pillow", "onnxruntime", "tensorrt")
 _MODEL = Path("/proc/device-tree/model")
 _JETPACK = Path("/etc/nv_tegra_release")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_TIMEX_BYTES, _TIME_ERROR = 256, 5  # struct timex has 208 on 64 bits; linux/timex.h
 _FASTEST = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq")
 
 
@@ -72,16 +78,39 @@ def machine() -> dict[str, str]:
         "governor": _line(_GOVERNOR),
         "max_khz": _line(_FASTEST),
         "power_mode": _power_mode(),
+        "clock_synced": _clock_synced(),
     }
     return {name: value for name, value in found.items() if value}
 
 
 def _build() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "code": _code()}
     for package in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def _code() -> str:
+    """What stands for the program itself, changes of its own included: 16 hex digits."""
+    digest = hashlib.sha256()
+    for package in (otter_robots, otter_runtime):
+        folder = Path(next(iter(package.__path__)))
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(f"{package.__name__}/{file.relative_to(folder)}\0".encode())
+            with contextlib.suppress(OSError):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _clock_synced() -> str:
+    """Whether the system says that its wall clock follows another; "" where it does not say."""
+    kernel = ctypes.CDLL(None)
+    if not hasattr(kernel, "adjtimex"):
+        return ""
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)  # all zero: it only asks
+    state = kernel.adjtimex(timex)
+    return "" if state < 0 else "no" if state == _TIME_ERROR else "yes"
 
 
 def _power_mode() -> str:
