@@ -1,4 +1,4 @@
-"""What the brain said, as a robot hears it: with age, validity, source and model.
+"""What becomes of an ask, as a robot hears it: with age, validity, source and model.
 
 It knows messages and the clock's readings; it does not know how answers are sent.
 """
@@ -7,11 +7,60 @@ from __future__ import annotations
 
 import re
 
-from otter_robots.messages import Answer
-from otter_runtime.wire import Said
+from otter_robots.messages import Abstain, Answer, AnswerDelta
+from otter_runtime.config import RunConfig
+from otter_runtime.wire import Ask, Piece, Said
 
 # "1. Go left" or "- go left" at the start of a line; "1.5 m" is no step.
 _MARK = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+")
+
+
+def answered(
+    ask: Ask, said: Said, now_ns: int, model_hash: str, config: RunConfig
+) -> Answer | Abstain:
+    """What to publish at monotonic `now_ns`: an Abstain where the newest frame is too old."""
+    message = answer(
+        said,
+        now_ns=now_ns,
+        ttl_ms=config.ttl_ms,
+        model_hash=model_hash,
+        question_id=ask.question_id,
+        instruction=_instruction(ask),
+        deadline_ns=ask.deadline_ns,
+    )
+    if message.age_ms <= config.oldest_ms:
+        return message
+    detail = (
+        f"the answer's newest frame is {message.age_ms / 1e3:.1f} s old, and may be "
+        f"{config.oldest_ms / 1e3:g} s (oldest_ms); ask again"
+    )
+    return abstained(ask, "stale", detail, message.frame_ids)
+
+
+def abstained(ask: Ask, reason: str, detail: str, frame_ids: tuple[int, ...] = ()) -> Abstain:
+    """No answer to this."""
+    return Abstain(
+        reason=reason,
+        detail=detail,
+        question_id=ask.question_id,
+        instruction=_instruction(ask),
+        frame_ids=frame_ids,
+    )
+
+
+def grown(ask: Ask, piece: Piece) -> AnswerDelta:
+    """Some more of an answer."""
+    return AnswerDelta(
+        text=piece.text,
+        index=piece.index,
+        question_id=ask.question_id,
+        instruction=_instruction(ask),
+    )
+
+
+def _instruction(ask: Ask) -> str | None:
+    """The text, where nobody asked it."""
+    return ask.text if ask.standing else None
 
 
 def answer(

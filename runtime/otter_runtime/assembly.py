@@ -58,13 +58,7 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
     standing = Standing(config.instruction, config.interval_s, len(config.source), config.standing)
     if config.fast and source.live:
         raise UserError("a live source cannot be read fast; leave --fast out")
-    settings = Settings(
-        bundle=str(config.bundle or POCKET),
-        threads=config.brain.threads,
-        provider=config.brain.provider,
-        window=config.window,
-        history_tokens=config.brain.history_tokens,
-    )
+    settings = Settings.of(config, str(config.bundle or POCKET))
     with ExitStack() as stack:
         stack.callback(source.close)
         witnesses = _witnesses(config, stack)

@@ -18,7 +18,7 @@ import msgspec
 
 from otter_runtime.bundle import Bundle
 from otter_runtime.clock import Clock, RealClock
-from otter_runtime.config import WindowConfig
+from otter_runtime.config import RunConfig, WindowConfig
 from otter_runtime.errors import MissingExtra, OtterError, UserError
 from otter_runtime.frame import Frame
 from otter_runtime.loop import StepLoop
@@ -54,6 +54,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     window: WindowConfig = WindowConfig()
     history_tokens: int = 0
     longest_s: float = 10.0  # no step takes longer
+
+    @classmethod
+    def of(cls, config: RunConfig, bundle: str) -> Settings:
+        """Those of a run."""
+        return cls(
+            bundle=bundle,
+            threads=config.brain.threads,
+            provider=config.brain.provider,
+            window=config.window,
+            history_tokens=config.brain.history_tokens,
+        )
 
 
 class Brain(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from otter_robots.envelope import Envelope
 from otter_robots.messages import (
@@ -17,17 +17,14 @@ from otter_robots.messages import (
     STOP,
     Abstain,
     Ack,
-    Answer,
-    AnswerDelta,
     Cancel,
     Command,
     Instruct,
     Message,
     Question,
 )
-from otter_robots.skill import Offer
 from otter_robots.topics import ANSWER, COMMAND, DELTA, Topic
-from otter_runtime.answers import answer
+from otter_runtime.answers import abstained, answered, grown
 from otter_runtime.brain import Brain
 from otter_runtime.bus import Bus, Request
 from otter_runtime.config import RunConfig
@@ -42,21 +39,11 @@ Publish = Callable[[Topic, Message], Envelope]
 Why = tuple[str, str]  # a code and a sentence
 
 
-@dataclass(frozen=True)
-class Pending:
-    """An ask that the brain has; `request` is None for the standing instruction."""
+class Pending(NamedTuple):
+    """An ask that the brain has, and who asked; nobody did for the standing instruction."""
 
-    text: str
+    ask: Ask
     request: Request | None = None
-    question_id: str | None = None
-    deadline_ns: int | None = None
-    skills: Offer | None = None
-    conversation: str = ""
-
-    @property
-    def instruction(self) -> str | None:
-        """The text, where nobody asked it."""
-        return self.text if self.request is None else None
 
 
 class Desk:
@@ -115,36 +102,38 @@ class Desk:
         It has until its newest frame would be too old.
         """
         stamp, seen = shown.stamp, unpacked(shown.sketch)
-        asking = any(pending.request is None for pending in self._pending.values())
+        asking = any(pending.ask.standing for pending in self._pending.values())
         if asking or not self.standing.due(stamp, seen):
             return
         self.standing.asked(stamp, seen)
-        pending = Pending(
+        ask = Ask(
+            id=self._next_id(),
             text=self.standing.text(stamp.scene),
+            standing=True,
             deadline_ns=stamp.mono_ns + round(self.config.oldest_ms * 1e6),
             skills=self.standing.skills,
         )
-        self._ask(pending)
+        self._hand_over(Pending(ask))
 
     def _question(
         self, request: Request, question: Question, why_not: Why | None, frame_id: int
     ) -> None:
         deadline_ms = question.deadline_ms or self.config.deadline_ms
-        deadline_ns = self._now_ns() + round(deadline_ms * 1e6)
-        # Two clients that use the same name for theirs do not share it.
-        conversation = question.conversation and f"{request.key} {question.conversation}"
-        pending = Pending(
+        ask = Ask(
+            id=self._next_id(),
             text=question.text,
-            request=request,
             question_id=question.id,
-            deadline_ns=deadline_ns,
+            priority=question.priority,
+            deadline_ns=self._now_ns() + round(deadline_ms * 1e6),
+            frame_id=frame_id,
             skills=question.skills,
-            conversation=conversation,
+            # Two clients that use the same name for theirs do not share it.
+            conversation=question.conversation and f"{request.key} {question.conversation}",
         )
         if why_not:
-            self._abstain(pending, *why_not)
+            self._abstain(Pending(ask, request), *why_not)
         else:
-            self._ask(pending, question.priority, frame_id)
+            self._hand_over(Pending(ask, request))
 
     def _command(self, command: Command) -> None:
         self._publish(COMMAND, command)
@@ -156,7 +145,7 @@ class Desk:
 
     def _drop_standing(self) -> None:
         for ask_id, pending in self._pending.items():
-            if pending.request is None:
+            if pending.ask.standing:
                 self.brain.drop(ask_id)
 
     def _cancel(self, question_id: str, key: str) -> bool:
@@ -164,29 +153,20 @@ class Desk:
         found = {
             ask_id: pending.request.key == key
             for ask_id, pending in self._pending.items()
-            if pending.request and pending.question_id == question_id
+            if pending.request and pending.ask.question_id == question_id
         }
         for ask_id, own in found.items():
             if own:
                 self.brain.drop(ask_id)
         return not found or any(found.values())
 
-    def _ask(self, pending: Pending, priority: int = 0, frame_id: int = 0) -> None:
+    def _hand_over(self, pending: Pending) -> None:
+        self._pending[pending.ask.id] = pending
+        self.brain.ask(pending.ask)
+
+    def _next_id(self) -> str:
         self._asked += 1
-        ask_id = str(self._asked)
-        self._pending[ask_id] = pending
-        self.brain.ask(
-            Ask(
-                id=ask_id,
-                text=pending.text,
-                standing=pending.request is None,
-                priority=priority,
-                deadline_ns=pending.deadline_ns,
-                frame_id=frame_id,
-                skills=pending.skills,
-                conversation=pending.conversation,
-            )
-        )
+        return str(self._asked)
 
     # What the brain says to it.
 
@@ -195,41 +175,22 @@ class Desk:
         pending = self._pending.pop(said.id, None)
         if pending is None:
             return
-        message = answer(
-            said,
-            now_ns=self._now_ns(),
-            ttl_ms=self.config.ttl_ms,
-            model_hash=model_hash,
-            question_id=pending.question_id,
-            instruction=pending.instruction,
-            deadline_ns=pending.deadline_ns,
-        )
-        if message.age_ms > self.config.oldest_ms:
-            self._abstain(pending, "stale", self._too_old(message), message.frame_ids)
-        elif pending.request is None and self._quiet.holds_back(message):
+        message = answered(pending.ask, said, self._now_ns(), model_hash, self.config)
+        if isinstance(message, Abstain):
+            self.vitals.abstained += 1
+        elif pending.ask.standing and self._quiet.holds_back(message):
             self.vitals.quiet += 1
+            return
         else:
             self.vitals.answers += 1
             self.vitals.late += message.late
-            self._tell(pending, message)
-
-    def _too_old(self, message: Answer) -> str:
-        return (
-            f"the answer's newest frame is {message.age_ms / 1e3:.1f} s old, and may be "
-            f"{self.config.oldest_ms / 1e3:g} s (oldest_ms); ask again"
-        )
+        self._tell(pending, message)
 
     def piece(self, piece: Piece) -> None:
         """Some more of an answer."""
         pending = self._pending.get(piece.id)
-        if pending is not None and (pending.request or not self._quiet.listens):
-            delta = AnswerDelta(
-                text=piece.text,
-                index=piece.index,
-                question_id=pending.question_id,
-                instruction=pending.instruction,
-            )
-            self._publish(DELTA, delta)
+        if pending is not None and not (pending.ask.standing and self._quiet.listens):
+            self._publish(DELTA, grown(pending.ask, piece))
 
     def declined(self, declined: Declined) -> None:
         """No answer."""
@@ -243,18 +204,9 @@ class Desk:
         for one in pending.values():
             self._abstain(one, reason, detail)
 
-    def _abstain(
-        self, pending: Pending, reason: str, detail: str, frame_ids: tuple[int, ...] = ()
-    ) -> None:
+    def _abstain(self, pending: Pending, reason: str, detail: str) -> None:
         self.vitals.abstained += 1
-        message = Abstain(
-            reason=reason,
-            detail=detail,
-            question_id=pending.question_id,
-            instruction=pending.instruction,
-            frame_ids=frame_ids,
-        )
-        self._tell(pending, message)
+        self._tell(pending, abstained(pending.ask, reason, detail))
 
     def _tell(self, pending: Pending, message: Message) -> None:
         envelope = self._publish(ANSWER, message)

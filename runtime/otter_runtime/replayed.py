@@ -14,7 +14,6 @@ from typing import NamedTuple
 from otter_runtime.brain import Settings, build, carry_out
 from otter_runtime.clock import VirtualClock
 from otter_runtime.frame import Frame
-from otter_runtime.loop import StepLoop
 from otter_runtime.wire import Event, Handed
 
 
@@ -32,26 +31,45 @@ class Told(NamedTuple):
     event: Event
 
 
+class Player:
+    """A brain on a virtual clock; what it is given comes in the order of `at_ns`.
+
+    Raises BundleError for a bundle that is not what it says.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._clock = VirtualClock()
+        self._loop, self.ready = build(settings, self._clock)
+        self._clock.cost_ms.update(self._loop.cost_ms)
+
+    def give(self, at_ns: int, what: Frame | Handed) -> list[Told]:
+        """Hand it over at `at_ns`; what the brain told before that."""
+        told = self._until(at_ns)
+        self._clock.advance_to(at_ns)
+        if isinstance(what, Frame):
+            self._loop.show(what)
+        else:
+            carry_out(self._loop, what)
+        return told
+
+    def finish(self) -> list[Told]:
+        """What it tells when nothing more comes."""
+        return self._until(None)
+
+    def _until(self, at_ns: int | None) -> list[Told]:
+        """Steps that begin before `at_ns`; a step in flight is not interrupted."""
+        told = []
+        while not self._loop.idle and (at_ns is None or self._clock.now_ns() < at_ns):
+            told += [Told(self._clock.now_ns(), event) for event in self._loop.step()]
+        return told
+
+
 def replayed(given: Iterable[Given], settings: Settings) -> Iterator[Told]:
     """What a brain with these settings tells of what it is given, in the order of `at_ns`.
 
     Raises BundleError for a bundle that is not what it says.
     """
-    clock = VirtualClock()
-    loop, _ = build(settings, clock)
-    clock.cost_ms.update(loop.cost_ms)
+    player = Player(settings)
     for at_ns, what in given:
-        yield from _until(at_ns, loop, clock)
-        clock.advance_to(at_ns)
-        if isinstance(what, Frame):
-            loop.show(what)
-        else:
-            carry_out(loop, what)
-    yield from _until(None, loop, clock)
-
-
-def _until(at_ns: int | None, loop: StepLoop, clock: VirtualClock) -> Iterator[Told]:
-    """Steps that begin before `at_ns`; a step in flight is not interrupted."""
-    while not loop.idle and (at_ns is None or clock.now_ns() < at_ns):
-        for event in loop.step():
-            yield Told(clock.now_ns(), event)
+        yield from player.give(at_ns, what)
+    yield from player.finish()

@@ -33,10 +33,14 @@ class Show(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Answer `text` about the window; a standing instruction yields to every question."""
+    """Answer `text` about the window; a standing instruction yields to every question.
+
+    `question_id` is the asker's name for it, for whoever reads a recording.
+    """
 
     id: str
     text: str
+    question_id: str | None = None
     standing: bool = False
     priority: int = 0
     deadline_ns: int | None = None

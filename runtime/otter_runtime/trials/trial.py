@@ -109,6 +109,11 @@ class Trial:
         """The trial's name, which is the folder's where it was recorded."""
         return self.metadata.get("trial", {}).get("name", self.path.name)
 
+    @property
+    def ahead_ns(self) -> int:
+        """The trial's clock less the monotonic one."""
+        return _ahead_ns(self.metadata)
+
     def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
         """Everything, or what is of these topics, in the order it happened."""
         for record in _in_order(self._read()):
@@ -117,15 +122,19 @@ class Trial:
 
     def sights(self) -> Iterator[Sight]:
         """Every frame that the brain was shown, in order."""
+        return (one for one in self.seen({SHOW, CAMERA}) if isinstance(one, Sight))
+
+    def seen(self, topics: Collection[str] | None = None) -> Iterator[Record | Sight]:
+        """Like `records`, with each frame and its picture as one Sight."""
         shown: Record | None = None
-        for record in self.records({SHOW, CAMERA}):
-            if record.topic == SHOW:
-                if shown is not None:
-                    yield _sight(shown, b"")
-                shown = record
-            elif shown is not None and record.order == shown.order + 1:
-                yield _sight(shown, file_in(record.data))
-                shown = None
+        for record in self.records(topics):
+            beside = shown and record.topic == CAMERA and record.order == shown.order + 1
+            if shown is not None:
+                yield _sight(shown, file_in(record.data) if beside else b"")
+            shown = record if record.topic == SHOW else None
+            # A picture by itself is of no frame.
+            if record.topic not in (SHOW, CAMERA):
+                yield record
         if shown is not None:
             yield _sight(shown, b"")
 
