@@ -13,42 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from otter_runtime.bundle import Manifest
+from otter_runtime.bundle import DecoderDims, Manifest
 from otter_runtime.engine import Floats, Media
-from otter_runtime.errors import EngineError, PromptTooLong
+from otter_runtime.growing_cache import GrowingCache
 
 
-class OnnxCache:
+class OnnxCache(GrowingCache):
     """Self-attention K/V of one prompt, (layers, 2, heads, capacity, head_dim) float32."""
 
-    def __init__(self, layers: int, heads: int, head_dim: int, capacities: Sequence[int]) -> None:
-        self.length = 0
-        self._capacities = sorted(capacities)
-        self._sizes = (layers, heads, head_dim)
+    def __init__(self, dims: DecoderDims, capacities: Sequence[int]) -> None:
+        super().__init__(capacities)
+        self._dims = dims
         self.runs: dict[int, Run] = {}
-        self.kv = self._buffer(self._capacities[0])
-
-    @property
-    def capacity(self) -> int:
-        """Tokens that fit without growing."""
-        return int(self.kv.shape[3])
-
-    def truncate(self, length: int) -> None:
-        """Keep the first `length` tokens."""
-        if not 0 <= length <= self.length:
-            raise EngineError(f"the cache holds {self.length} tokens, it cannot keep {length}")
-        self.length = length
-
-    def reserve(self, length: int) -> None:
-        """Make room for `length` tokens; PromptTooLong where no capacity is that large."""
-        if length <= self.capacity:
-            return
-        larger = next((size for size in self._capacities if size >= length), None)
-        if larger is None:
-            raise PromptTooLong(length, self._capacities[-1])
-        old, self.kv = self.kv, self._buffer(larger)
-        self.kv[:, :, :, : self.length] = old[:, :, :, : self.length]
-        self.runs.clear()
+        self.kv = self._buffer(self.capacity)
 
     def append(self, new: Floats) -> None:
         """Take over new K/V (layers, 2, heads, n, head_dim)."""
@@ -56,10 +33,15 @@ class OnnxCache:
         self.kv[:, :, :, self.length : end] = new
         self.length = end
 
+    def _move(self, capacity: int) -> None:
+        old, self.kv = self.kv, self._buffer(capacity)
+        self.kv[:, :, :, : self.length] = old[:, :, :, : self.length]
+        self.runs.clear()
+
     def _buffer(self, capacity: int) -> Floats:
         # Zeros, not garbage: an empty slot is masked, but 0 · NaN would still be NaN.
-        layers, heads, head_dim = self._sizes
-        return np.zeros((layers, 2, heads, capacity, head_dim), np.float32)
+        d = self._dims
+        return np.zeros((d.layers, 2, d.heads, capacity, d.head_dim), np.float32)
 
 
 class Run:

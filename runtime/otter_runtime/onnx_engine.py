@@ -75,8 +75,7 @@ class OnnxEngine:
 
     def new_cache(self) -> OnnxCache:
         """An empty cache of the smallest capacity."""
-        d = self.manifest.dims.decoder
-        return OnnxCache(d.layers, d.heads, d.head_dim, self.manifest.capacities)
+        return OnnxCache(self.manifest.dims.decoder, self.manifest.capacities)
 
     def prefill(
         self, cache: Cache, ids: Sequence[int], media_index: Sequence[int], media: Sequence[Media]

@@ -11,70 +11,53 @@ import math
 from collections.abc import Sequence
 
 from otter_runtime.bundle import DecoderDims
-from otter_runtime.errors import EngineError, PromptTooLong
-from otter_runtime.trt.gpu import ALIGNMENT, Buffer, Gpu
+from otter_runtime.growing_cache import GrowingCache
+from otter_runtime.trt.gpu import ALIGNMENT, Gpu
 
 FLOAT_BYTES = 4
 
 
 class Rows:
-    """How rows lie in a buffer for `tokens` tokens per row."""
+    """Device memory for K and V of `tokens` tokens per row."""
 
-    def __init__(self, dims: DecoderDims, tokens: int) -> None:
-        self.token_bytes = dims.head_dim * FLOAT_BYTES
-        together = ALIGNMENT // math.gcd(ALIGNMENT, self.token_bytes)
-        self.heads = -(-dims.heads // together) * together
-        self.count = dims.layers * 2 * self.heads
-        self.pitch = tokens * self.token_bytes
-        self.nbytes = self.count * self.pitch
+    def __init__(self, gpu: Gpu, dims: DecoderDims, tokens: int) -> None:
+        self._gpu = gpu
+        self._token_bytes = dims.head_dim * FLOAT_BYTES
+        together = ALIGNMENT // math.gcd(ALIGNMENT, self._token_bytes)
+        self._heads = -(-dims.heads // together) * together
+        self._count = dims.layers * 2 * self._heads
+        self._pitch = tokens * self._token_bytes
+        self._buffer = gpu.buffer(self._count * self._pitch)
+        self.address = self._buffer.address
 
-    def offset(self, layer: int, part: int) -> int:
-        """Where K (`part` 0) or V (1) of `layer` begins."""
-        return (2 * layer + part) * self.heads * self.pitch
+    def at(self, layer: int, part: int) -> int:
+        """The address where K (`part` 0) or V (1) of `layer` begins."""
+        return self.address + (2 * layer + part) * self._heads * self._pitch
+
+    def write(self, start: int, source: Rows, tokens: int) -> None:
+        """Copy the first `tokens` tokens of every row of `source` to the slots from `start`."""
+        to, size = self.address + start * self._token_bytes, self._token_bytes
+        self._gpu.copy_rows(
+            to, self._pitch, source.address, source._pitch, tokens * size, self._count
+        )
 
 
-class DeviceCache:
+class DeviceCache(GrowingCache):
     """Self-attention K/V of one prompt on the GPU."""
 
     def __init__(self, gpu: Gpu, dims: DecoderDims, capacities: Sequence[int]) -> None:
-        self.length = 0
-        self._gpu = gpu
-        self._dims = dims
-        self._capacities = sorted(capacities)
-        self._take(self._capacities[0])
+        super().__init__(capacities)
+        self._gpu, self._dims = gpu, dims
+        self.rows = Rows(gpu, dims, self.capacity)
 
-    def truncate(self, length: int) -> None:
-        """Keep the first `length` tokens."""
-        if not 0 <= length <= self.length:
-            raise EngineError(f"the cache holds {self.length} tokens, it cannot keep {length}")
-        self.length = length
-
-    def reserve(self, length: int) -> None:
-        """Make room for `length` tokens; PromptTooLong where no capacity is that large."""
-        if length <= self.capacity:
-            return
-        larger = next((size for size in self._capacities if size >= length), None)
-        if larger is None:
-            raise PromptTooLong(length, self._capacities[-1])
-        old, rows = self.buffer, self.rows
-        self._take(larger)
-        self._write(old.address, rows.pitch, 0, self.length)
-        self._gpu.wait()  # before the old one is freed
-
-    def append(self, new: Buffer, rows: Rows, tokens: int) -> None:
-        """Take over the first `tokens` of new K/V that lie in `new` as `rows` says."""
-        self._write(new.address, rows.pitch, self.length, tokens)
+    def append(self, new: Rows, tokens: int) -> None:
+        """Take over the first `tokens` of the new K/V in `new`."""
+        self.rows.write(self.length, new, tokens)
         self.length += tokens
 
-    def _take(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.rows = Rows(self._dims, capacity)
-        self.buffer = self._gpu.buffer(self.rows.nbytes)
-
-    def _write(self, source: int, pitch: int, at: int, tokens: int) -> None:
-        if not tokens:
-            return
-        size, to = self.rows.token_bytes, self.buffer.address
-        self._gpu.copy_rows(
-            to + at * size, self.rows.pitch, source, pitch, tokens * size, self.rows.count
-        )
+    def _move(self, capacity: int) -> None:
+        larger = Rows(self._gpu, self._dims, capacity)
+        if self.length:
+            larger.write(0, self.rows, self.length)
+            self._gpu.wait()  # before the old one is freed
+        self.rows = larger
