@@ -4,12 +4,15 @@
     python benchmarks/latency.py --bundle PATH --json
     python benchmarks/latency.py --random otter-mpt1b         full size, random int8 weights
     python benchmarks/latency.py --random otter-mpt1b --beside fp32     ratios, in one run
+    python benchmarks/latency.py --random otter-mpt1b --beside fp32 --prepare      the bundles alone
 
 Prints a table, then one JSON line. Decoding one token reads every weight of the decoder but the
 embedding table, the K/V of the tokens held and the media's; that many bytes per second, over the
 bandwidth measured in the same run, is the share. The loop's own time is what a step of the step
 loop takes beyond the engine's call. A question in an answer is timed from its arrival between two
 steps of a long answer, about a new frame, to its first token: resampling, prefill, one choice.
+Beside another precision, what the project asks of an int8 decoder is held to what was measured;
+`cpu` says which of its instructions the processor has.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from typing import Any
 import numpy as np
 import onnx
 from bandwidth import read_bandwidth
+from processor import cpu
 from random_bundle import random_bundle
 from stages import LoopTimer, publish_to_receive
 
@@ -57,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
+    if options.prepare:
+        return _prepare(options)
     if options.beside is not None:
         return _compare(options)
     export = _export(options) if options.random else {}
@@ -65,6 +71,7 @@ def _main(options: argparse.Namespace) -> int:
     report = {
         "bundle": bundle.manifest.name,
         "model_hash": bundle.model_hash,
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "read_gb_s": round(bandwidth, 2),
         "read_with": reduction,
@@ -86,23 +93,61 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
+def _prepare(options: argparse.Namespace) -> int:
+    """The bundles of random weights that a run with the same options measures."""
+    _require_random(options, "--prepare")
+    for precision in filter(None, (options.precision, options.beside)):
+        options.precision = precision
+        print(json.dumps({"bundle": str(_folder(options)), **_export(options)}))
+    return 0
+
+
 def _compare(options: argparse.Namespace) -> int:
     """Two precisions, one after the other, each alone in a process; how many times faster."""
-    if options.random is None:
-        raise UserError("--beside compares random weights in two precisions; give --random NAME")
+    _require_random(options, "--beside")
     reports = [_alone(options, name) for name in (options.precision, options.beside)]
     ours, theirs = (report["stages_ms"] for report in reports)
     ratios = {
         stage: round(theirs[stage]["median_ms"] / ours[stage]["median_ms"], 2) for stage in RATIOS
     }
+    first, second = reports
+    held = asked(first, ratios)
     if not options.json:
         for report in reports:
             print(table(report))
         told = ", ".join(f"{stage} {ratio}" for stage, ratio in ratios.items())
         print(f"{options.precision} over {options.beside}, times as fast: {told}")
-    first, second = reports
-    print(json.dumps({options.precision: first, options.beside: second, "times_as_fast": ratios}))
+        print(
+            f"on {first['cpu']['name']} ({', '.join(first['cpu']['int8']) or 'no int8 products'})"
+        )
+        for name, claim in held.items():
+            print(f"{name:28}{claim['got']:9} asked {claim['asked']:8} {claim['held']}")
+    print(
+        json.dumps(
+            {
+                options.precision: first,
+                options.beside: second,
+                "times_as_fast": ratios,
+                "asked": held,
+            }
+        )
+    )
     return 0
+
+
+def asked(report: dict[str, Any], ratios: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """What int8 is asked to reach, on a CPU with AMX, beside what `report` and `ratios` say."""
+    least = {
+        "decode_share_of_bandwidth": (report["decode_share_of_bandwidth"], 0.8),
+        "prefill_times_as_fast": (ratios["prefill"], 4.0),
+        "encode_times_as_fast": (ratios["encode"], 3.0),
+    }
+    loaded, most = report["resident_loaded_gb"], round(1.25 * report["weights_gb"] + 0.5, 3)
+    held = {
+        name: {"got": got, "asked": want, "held": got >= want}
+        for name, (got, want) in least.items()
+    }
+    return held | {"resident_loaded_gb": {"got": loaded, "asked": most, "held": loaded <= most}}
 
 
 def _alone(options: argparse.Namespace, precision: str) -> dict[str, Any]:
@@ -131,6 +176,7 @@ def measure(
 ) -> dict[str, Any]:
     """Every stage of `bundle`, each within about `budget_s`."""
     engine = open_engine(bundle, threads, provider)
+    loaded = resident_bytes()
     manifest = bundle.manifest
     count = frames or manifest.window.frames
     random = np.random.default_rng(0)
@@ -173,6 +219,7 @@ def measure(
         "decode_bytes": moved,
         "decode_gb_s": round(reached, 2),
         "decode_share_of_bandwidth": round(reached / bandwidth, 3),
+        "resident_loaded_gb": round(loaded / 1e9, 3),
         "resident_gb": round(resident_bytes() / 1e9, 3),
     }
 
@@ -240,9 +287,19 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join([f"{report['bundle']}  {report['engine']}", *rows])
 
 
+def _require_random(options: argparse.Namespace, option: str) -> None:
+    if options.random is None:
+        raise UserError(f"{option} is for random weights in some precision; give --random NAME")
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    folder: Path = options.cache / f"{options.random}-{options.precision}"
+    return folder
+
+
 def _export(options: argparse.Namespace) -> dict[str, Any]:
     """Export random weights into the cache folder unless they are there; what it took."""
-    options.bundle = options.cache / f"{options.random}-{options.precision}"
+    options.bundle = _folder(options)
     if (options.bundle / "manifest.json").exists():
         return {}
     begun = time.monotonic()
@@ -270,6 +327,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", default="int8", help="of random weights (default int8)")
     parser.add_argument(
         "--beside", metavar="PRECISION", help="measure this too, and how many times slower it is"
+    )
+    parser.add_argument(
+        "--prepare", action="store_true", help="make the random bundles and measure nothing"
     )
     parser.add_argument(
         "--prompt-tokens", type=int, default=PROMPT_TOKENS, help="to prefill (default 32)"

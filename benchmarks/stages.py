@@ -27,7 +27,7 @@ from otter_runtime.errors import BundleError
 from otter_runtime.frame import Frame, Stamp
 from otter_runtime.journal import Journal
 from otter_runtime.loop import StepLoop
-from otter_runtime.wire import Ask, Piece
+from otter_runtime.wire import Ask, Event, Said
 
 QUESTION = "Go to the red box. What should I do next?"
 PLAN = "Tell me everything that you can see."
@@ -109,14 +109,17 @@ class LoopTimer:
             self._steps(4)
             self.loop.show(Frame(_stamp(), np.roll(frame, len(spans), 0)))
             self._steps(3)
-            begun = time.perf_counter()
             self.loop.ask(Ask(id="question", text=QUESTION))
-            while not any(isinstance(one, Piece) for one in self.loop.step()):
-                pass
-            spans.append(time.perf_counter() - begun)
-            while not self.loop.idle:
-                self.loop.step()
+            # By the loop's own clock: random weights' first token need not be any text.
+            spans.append(self._answer("question").timing["first_token_ms"] / 1e3)
         return spans
+
+    def _answer(self, ask_id: str) -> Said:
+        """What the loop says to `ask_id`, once it has said all that it has to."""
+        events: list[Event] = []
+        while not self.loop.idle:
+            events += self.loop.step()
+        return next(one for one in events if isinstance(one, Said) and one.id == ask_id)
 
     def _steps(self, count: int) -> None:
         for _ in range(count):

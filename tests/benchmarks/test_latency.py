@@ -9,7 +9,10 @@ from pathlib import Path
 import latency
 import numpy as np
 import pytest
+import stages
 from bandwidth import read_bandwidth
+from processor import cpu
+from tokenizers import Regex, decoders
 
 from otter_export.bundle_writer import Export
 from otter_export.sample import random_samples
@@ -59,7 +62,51 @@ def test_two_precisions_are_measured_side_by_side(
     for stage, ratio in report["times_as_fast"].items():
         ours, theirs = (report[name]["stages_ms"][stage] for name in ("int8", "fp32"))
         assert ratio == pytest.approx(theirs["median_ms"] / ours["median_ms"], abs=0.006)
+    assert report["asked"]["prefill_times_as_fast"]["got"] == report["times_as_fast"]["prefill"]
+    ours = report["int8"]
+    assert 0 < ours["resident_loaded_gb"] <= ours["resident_gb"]
+    assert ours["cpu"]["name"]
     assert latency.main(["--beside", "fp32"]) == 2
+
+
+def test_what_is_asked_of_int8_is_held_to_what_was_measured() -> None:
+    report = {"decode_share_of_bandwidth": 0.81, "resident_loaded_gb": 3.1, "weights_gb": 2.0}
+    held = latency.asked(report, {"prefill": 3.9, "encode": 3.0})
+    assert {name: claim["held"] for name, claim in held.items()} == {
+        "decode_share_of_bandwidth": True,
+        "prefill_times_as_fast": False,
+        "encode_times_as_fast": True,
+        "resident_loaded_gb": False,
+    }
+    assert held["resident_loaded_gb"]["asked"] == 3.0
+
+
+def test_bundles_are_prepared_without_measuring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny-int8").mkdir()
+    (tmp_path / "tiny-int8" / "manifest.json").touch()
+    assert latency.main(["--random", "tiny", "--cache", str(tmp_path), "--prepare"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"bundle": str(tmp_path / "tiny-int8")}
+    assert latency.main(["--prepare"]) == 2
+
+
+def test_a_first_token_need_not_be_text(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mute = stages._bytes(Bundle.load(bundle).manifest.tokens)
+    mute.decoder = decoders.Replace(Regex("(?m).+"), "")
+    monkeypatch.setattr(stages, "_tokenizer", lambda bundle: mute)
+    loaded = Bundle.load(bundle)
+    timer = stages.LoopTimer(loaded, OnnxEngine(loaded, threads=1, provider="cpu"))
+    frame = np.zeros((16, 16, 3), np.uint8)
+    timer.run(frame, 0.0, 1)
+    assert len(timer.first_tokens(frame, 0.0)) == 5
+
+
+def test_the_processor_is_named(tmp_path: Path) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text("processor\t: 0\nmodel name\t: Fast 9\nflags\t\t: fpu avx512_vnni amx_int8\n")
+    assert cpu(told) == {"name": "Fast 9", "int8": ["amx_int8", "avx512_vnni"]}
+    assert cpu(tmp_path / "none")["int8"] == []
 
 
 def test_decode_reads_all_weights_but_the_table(bundle: Path) -> None:

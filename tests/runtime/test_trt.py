@@ -395,7 +395,9 @@ def code_lines(text: str) -> int:
     """Lines of a file that are neither empty, comments, imports nor docstrings."""
     tree = ast.parse(text)
     described = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    skipped = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    skipped: list[ast.stmt] = [
+        node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
     skipped += [
         node.body[0]
         for node in ast.walk(tree)
