@@ -18,7 +18,7 @@ from otter_runtime.pages.markup import Child, Html, join, tag
 from otter_runtime.pages.scale import Scale
 
 WIDTH, HEIGHT = 1000, 100
-COLOURS = ("one", "two", "three", "four", "five", "six", "good", "warn", "bad")
+COLOURS = ("c1", "c2", "c3", "c4", "c5", "c6", "good", "warn", "bad")
 
 Point = tuple[float, float | None]
 Shape = Literal["line", "steps", "dots", "rug"]

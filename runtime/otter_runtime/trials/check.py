@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from otter_runtime.errors import TrialError
 from otter_runtime.trials.channels import CAMERA
 from otter_runtime.trials.salvage import Damage, Salvage
 from otter_runtime.trials.trial import SHOW, Trial
@@ -26,13 +27,19 @@ class Harm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One file. `finished` says that it has index and footer, and that these are right."""
+    """One file. `finished` says that it has index and footer, and that these are right.
+
+    `recording` is what the recorder counted by its end, `repaired` what a repair found missing.
+    """
 
     name: str
     bytes: int
     messages: int
     finished: bool
     harms: list[Harm] = []
+    sha256: str = ""
+    recording: dict[str, str] = {}
+    repaired: dict[str, str] = {}
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +65,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(path: Path) -> Report:
-    """Read every byte of a trial. Raises TrialError where there is none."""
+    """Read every byte of a trial. Raises TrialError where there is none, or no file is of one."""
     trial = Trial(path)
     files = [_file(file) for file in trial.files]
     topics: Counter[str] = Counter()
@@ -86,15 +93,23 @@ def check(path: Path) -> Report:
 
 
 def _file(path: Path) -> FileReport:
-    file = Salvage(path)
+    size = path.stat().st_size
+    try:
+        file = Salvage(path)
+    except TrialError:
+        foreign = Harm(start=0, end=size, why="this is no MCAP file")
+        return FileReport(name=path.name, bytes=size, messages=0, finished=False, harms=[foreign])
     messages = sum(len(chunk.messages) for chunk in file.chunks())
     names = {number: channel.topic for number, channel in file.channels.items()}
     return FileReport(
         name=path.name,
-        bytes=path.stat().st_size,
+        bytes=size,
         messages=messages,
         finished=file.indexed,
         harms=[_harm(damage, names) for damage in file.damages],
+        sha256=file.sha256,
+        recording=file.metadata.get("recording", {}),
+        repaired=file.metadata.get("repaired", {}),
     )
 
 

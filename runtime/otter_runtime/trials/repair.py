@@ -6,6 +6,7 @@ are. The damaged trial is only read.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def repair(path: Path, to: Path) -> tuple[Report, Report]:
         raise TrialError(f"{to} is not empty; give a new folder for the repaired trial")
     to.mkdir(parents=True, exist_ok=True)
     for file in segments(path):
-        _rewrite(file, to / file.name.removesuffix(PART))
+        with contextlib.suppress(TrialError):  # nothing is whole of what is no MCAP file
+            _rewrite(file, to / file.name.removesuffix(PART))
     return before, check(to)
 
 

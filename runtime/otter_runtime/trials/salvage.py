@@ -7,6 +7,7 @@ Chunks hold all messages, so what is between damaged chunks is never lost with t
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import struct
 import zlib
@@ -105,6 +106,11 @@ class Salvage:
             else:
                 self._take(record)
             at, end = after, opcode == Opcode.DATA_END
+
+    @property
+    def sha256(self) -> str:
+        """Of the whole file, in hex."""
+        return hashlib.sha256(self._data).hexdigest()
 
     @property
     def lost_bytes(self) -> int:

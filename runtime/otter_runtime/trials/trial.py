@@ -96,13 +96,14 @@ class Trial:
 
     @cached_property
     def metadata(self) -> dict[str, dict[str, str]]:
-        """What stands in the first file that can be read: trial, build, machine, bundle."""
-        return self._first.metadata
+        """What stands in the first file that says it: trial, build, machine, bundle."""
+        return self._first.metadata if self._first else {}
 
     @cached_property
     def attachments(self) -> dict[str, bytes]:
-        """config.json and manifest.json."""
-        return {name: one.data for name, one in self._first.attachments.items()}
+        """config.json and manifest.json, where a file has them whole."""
+        found = self._first.attachments if self._first else {}
+        return {name: one.data for name, one in found.items()}
 
     @property
     def name(self) -> str:
@@ -139,19 +140,30 @@ class Trial:
             yield _sight(shown, b"")
 
     @cached_property
-    def _first(self) -> Salvage:
-        for path in self.files:
-            file = Salvage(path)
+    def _first(self) -> Salvage | None:
+        for file in self._opened():
             for _ in file.chunks():
                 pass
             if "trial" in file.metadata:
                 return file
-        raise TrialError(f"{self.path} does not say what it is a trial of; repair it")
+        return None
+
+    def _opened(self) -> Iterator[Salvage]:
+        """The files that are MCAP at all. Raises TrialError where none is."""
+        refusal: TrialError | None = None
+        opened = False
+        for path in self.files:
+            try:
+                yield Salvage(path)
+                opened = True
+            except TrialError as error:
+                refusal = error
+        if refusal is not None and not opened:
+            raise refusal
 
     def _read(self) -> Iterator[Record]:
         """In the order of the files: what was urgent went ahead of frames."""
-        for path in self.files:
-            file = Salvage(path)
+        for file in self._opened():
             ahead_ns: int | None = None
             for chunk in file.chunks():
                 if ahead_ns is None:

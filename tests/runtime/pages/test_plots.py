@@ -68,23 +68,23 @@ def drawn(*marks: Series | Boxes, bands: tuple[Band, ...] = ()) -> list[str]:
 
 def test_marks_are_drawn_where_their_points_are() -> None:
     rising = [(0.0, 0.0), (5.0, 50.0), (10.0, 100.0)]
-    assert drawn(Series("a", rising, "one")) == ["M0.0 100.0L500.0 50.0L1000.0 0.0"]
-    assert drawn(Series("a", rising, "one", "steps")) == ["M0.0 100.0V100.0H500.0V50.0H1000.0V0.0"]
-    assert drawn(Series("a", rising + rising, "one", "dots")) == [
+    assert drawn(Series("a", rising, "c1")) == ["M0.0 100.0L500.0 50.0L1000.0 0.0"]
+    assert drawn(Series("a", rising, "c1", "steps")) == ["M0.0 100.0V100.0H500.0V50.0H1000.0V0.0"]
+    assert drawn(Series("a", rising + rising, "c1", "dots")) == [
         "M0.0 100.0h0M500.0 50.0h0M1000.0 0.0h0"
     ]
-    assert drawn(Series("a", [(5.0, None)], "one", "rug")) == ["M500.0 100v-14"]
-    assert drawn(Boxes("a", [(0, 5, 0, 50)], "one")) == ["M0.0 100.0V50.0H500.0V100.0Z"]
+    assert drawn(Series("a", [(5.0, None)], "c1", "rug")) == ["M500.0 100v-14"]
+    assert drawn(Boxes("a", [(0, 5, 0, 50)], "c1")) == ["M0.0 100.0V50.0H500.0V100.0Z"]
 
 
 def test_a_line_is_broken_where_nothing_is_known() -> None:
     points = [(0.0, 0.0), (2.0, None), (5.0, 50.0), (10.0, 50.0)]
-    assert drawn(Series("a", points, "one")) == ["M0.0 100.0M500.0 50.0L1000.0 50.0"]
+    assert drawn(Series("a", points, "c1")) == ["M0.0 100.0M500.0 50.0L1000.0 50.0"]
 
 
 def test_a_plot_has_its_words() -> None:
     plot = Plot(
-        "Heat <b>", "°C", "It rises.", moments(10), figures([100]), [Series("now", [], "one")]
+        "Heat <b>", "°C", "It rises.", moments(10), figures([100]), [Series("now", [], "c1")]
     )
     page = plot.html()
     assert 'role="img" aria-label="Heat &lt;b&gt;. It rises."' in page

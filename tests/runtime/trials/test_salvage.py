@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import re
 from pathlib import Path
 
 import msgspec
@@ -196,6 +198,43 @@ def test_repaired_it_is_whole_but_for_what_is_gone(written: Written, tmp_path: P
     assert Trial(tmp_path / "repaired").attachments == {"config.json": b"{}"}
     with pytest.raises(TrialError, match="not empty"):
         repair(written.part.parent, tmp_path / "repaired")
+
+
+def test_a_file_that_is_lost_altogether_costs_itself_alone(
+    written: Written, tmp_path: Path
+) -> None:
+    lost = written.part.parent / "0001.mcap"
+    lost.write_bytes(bytes(5000))
+    report = check(written.part.parent)
+    assert [(file.name, file.messages) for file in report.files] == [
+        (written.part.name, 2 * ANSWERS),
+        (lost.name, 0),
+    ]
+    assert report.files[1].harms[0].why == "this is no MCAP file"
+    assert not report.whole
+    assert seqs(written.part.parent) == list(range(1, ANSWERS + 1))
+    _, after = repair(written.part.parent, tmp_path / "repaired")
+    assert [file.name for file in after.files] == ["0000.mcap"]
+
+
+def test_a_file_that_lost_what_it_is_of_still_has_its_messages(
+    written: Written, tmp_path: Path
+) -> None:
+    data = bytearray(written.part.read_bytes())
+    name = re.search(rb"trial.{0,12}format", data, re.DOTALL)  # metadata, which stands there once
+    assert name
+    data[name.end() : name.end() + 60] = bytes(60)
+    written.part.write_bytes(data)
+    trial = Trial(written.part.parent)
+    assert (trial.metadata, trial.name) == ({}, written.part.parent.name)
+    assert seqs(written.part.parent) == list(range(1, ANSWERS + 1))
+    _, after = repair(written.part.parent, tmp_path / "repaired")
+    assert after.topics == {"/answer": ANSWERS, "/fault": ANSWERS}
+
+
+def test_each_file_has_its_hash(written: Written) -> None:
+    (file,) = check(written.part.parent).files
+    assert file.sha256 == hashlib.sha256(written.part.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("content", [b"", b"no mcap", bytes(5000)])
