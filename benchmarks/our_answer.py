@@ -19,8 +19,8 @@ from typing import Any
 import msgspec
 import numpy as np
 from latency import decode_bytes
+from loop_timer import tokenizer_of
 from numpy.typing import NDArray
-from stages import tokenizer_of
 
 from otter_runtime.bundle import Bundle, Decoding
 from otter_runtime.clock import RealClock

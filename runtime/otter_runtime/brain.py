@@ -21,6 +21,7 @@ from otter_runtime.clock import Clock, RealClock
 from otter_runtime.config import RunConfig, WindowConfig
 from otter_runtime.errors import MissingExtra, OtterError, UserError
 from otter_runtime.frame import Frame
+from otter_runtime.garbage import settle
 from otter_runtime.loop import StepLoop
 from otter_runtime.policy import policy
 from otter_runtime.pulse import BEAT_S, Pulse
@@ -203,12 +204,17 @@ def serve(loop: StepLoop, channel: Channel, slots: Slots, pulse: Pulse) -> None:
     """Take orders and make steps until the other end closes."""
     loop.announce = pulse.begin
     while not channel.closed:
-        for order in channel.receive(_patience(loop)):
-            _take(loop, order, slots)
-        for event in loop.step():
-            channel.send(event)
-        if loop.idle:
-            pulse.rest()
+        turn(loop, channel, slots, pulse)
+
+
+def turn(loop: StepLoop, channel: Channel, slots: Slots, pulse: Pulse) -> None:
+    """Take what was ordered, make one step, tell what came of it."""
+    for order in channel.receive(_patience(loop)):
+        _take(loop, order, slots)
+    for event in loop.step():
+        channel.send(event)
+    if loop.idle:
+        pulse.rest()
 
 
 def _patience(loop: StepLoop) -> float:
@@ -251,6 +257,7 @@ def main() -> int:
         channel.send(Failed(str(error), isinstance(error, UserError)))
         return error.exit_code
     try:
+        settle()
         channel.send(ready)
         pulse = Pulse(lambda s: channel.send(Alive(s)), loop.cost_ms, settings.longest_s)
         serve(loop, channel, slots, pulse)

@@ -108,9 +108,9 @@ class Exemplars:
             encoding=image.encoding,
             taken_ns=0,
         )
-        pixels = self.preprocess(np.asarray(decode(picture, file)))
-        features = self.engine.encode(pixels[None])[0].copy()
-        draft.window.add(Look(NOWHEN, content_hash(pixels.data), features))
+        square = self.preprocess.square(np.asarray(decode(picture, file)))
+        features = self.engine.encode(self.preprocess.normalised(square)[None])[0].copy()
+        draft.window.add(Look(NOWHEN, content_hash(square.data), features))
         draft.encoded += 1
 
     def _stand(self, draft: Draft) -> Medium:

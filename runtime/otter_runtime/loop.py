@@ -198,11 +198,12 @@ class StepLoop:
     def _encode(self, frame: Frame, slot: int) -> None:
         self.announce("encode", 1)
         begun_ns = self._clock.now_ns()
-        pixels = self._preprocess(frame.pixels)
+        square = self._preprocess.square(frame.pixels)
+        pixels = self._preprocess.normalised(square)
         # A copy, because an engine may hand out its own buffer.
         features = self._engine.encode(pixels[None])[0].copy()
         seen = sketched(frame.pixels)
-        self.window.add(Look(frame.stamp, content_hash(pixels.data), features, seen))
+        self.window.add(Look(frame.stamp, content_hash(square.data), features, seen))
         self._schedule.shown()
         self.counters.encoded += 1
         took_ms = round(self._spent("encode", 1, begun_ns) / 1e6, 3)

@@ -13,6 +13,10 @@ from PIL import Image
 from otter_runtime.bundle import Preprocess
 from otter_runtime.errors import UserError
 
+# The square of a frame without any light, which the reference makes zeros: told apart from one of a
+# frame that is dark only where it is looked at.
+BLACK = np.zeros((0, 0, 3), np.uint8)
+
 
 class Preprocessor:
     """Frames to pixels for one bundle; the normalisation of all 256 values is a table."""
@@ -31,9 +35,14 @@ class Preprocessor:
         self.table: NDArray[np.float32] = (values[None] - mean) / std  # (3, 256)
 
     def __call__(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """A frame (H, W, 3) uint8 RGB to pixels (3, size, size) float32.
+        """A frame (H, W, 3) uint8 RGB to pixels (3, size, size) float32. Raises UserError."""
+        return self.normalised(self.square(rgb))
 
-        Raises UserError where the frame has another shape or dtype.
+    def square(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What of a frame (H, W, 3) uint8 RGB is looked at: (size, size, 3), or BLACK.
+
+        All that the pixels depend on, in a quarter of their bytes. Raises UserError where the frame
+        has another shape or dtype.
         """
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
             raise UserError(
@@ -41,8 +50,13 @@ class Preprocessor:
                 "convert it before it enters the window"
             )
         if not rgb.any():
+            return BLACK
+        return np.ascontiguousarray(self._squashed(rgb) if self.squash else self._cropped(rgb))
+
+    def normalised(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """A square to pixels (3, size, size) float32; the one of an all-black frame to zeros."""
+        if not square.size:
             return np.zeros((3, self.size, self.size), np.float32)
-        square = self._squashed(rgb) if self.squash else self._cropped(rgb)
         pixels = np.empty((3, self.size, self.size), np.float32)
         for channel in range(3):
             np.take(self.table[channel], square[:, :, channel], out=pixels[channel])

@@ -40,7 +40,7 @@ class Sampler:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A frame as the model has it: features (patches, dim) and the hash of what was encoded.
+    """A frame as the model has it: features (patches, dim) and the hash of what they depend on.
 
     `sketch` is what it roughly shows.
     """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import latency
+import loop_timer
 import numpy as np
 import pytest
-import stages
 from bandwidth import read_bandwidth
 from processor import cpu
 from tokenizers import Regex, decoders
@@ -24,7 +25,8 @@ from otter_runtime.bundle import Bundle
 from otter_runtime.onnx_engine import OnnxEngine
 
 STAGES = {"preprocess", "encode", "resample", "prefill", "decode"}
-LOOP = {"question_in_answer", "publish_to_receive", "loop_decode_engine", "loop_decode_own"}
+LOOP = {"question_in_answer", "question_may_take", "publish_to_receive", "loop_decode_engine"}
+LOOP |= {"loop_decode_own", "loop_decode_own_cpu", "loop_frame_own", "loop_frame_own_cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +94,15 @@ def test_bundles_are_prepared_without_measuring(
 
 
 def test_a_first_token_need_not_be_text(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mute = stages._bytes(Bundle.load(bundle).manifest.tokens)
-    mute.decoder = decoders.Replace(Regex("(?m).+"), "")
-    monkeypatch.setattr(stages, "_tokenizer", lambda bundle: mute)
     loaded = Bundle.load(bundle)
-    timer = stages.LoopTimer(loaded, OnnxEngine(loaded, threads=1, provider="cpu"))
-    frame = np.zeros((16, 16, 3), np.uint8)
-    timer.run(frame, 0.0, 1)
-    assert len(timer.first_tokens(frame, 0.0)) == 5
+    mute = loop_timer._bytes(loaded.manifest.tokens)
+    mute.decoder = decoders.Replace(Regex("(?m).+"), "")
+    monkeypatch.setattr(loop_timer, "tokenizer_of", lambda bundle: mute)
+    engine = OnnxEngine(loaded, threads=1, provider="cpu")
+    with closing(loop_timer.LoopTimer(loaded, engine)) as timer:
+        spans = timer.questions(np.zeros((16, 16, 3), np.uint8), 0.0)
+    assert len(spans["question_in_answer"]) == len(spans["question_may_take"]) == 5
+    assert all(took > 0 for took in spans["question_in_answer"])
 
 
 def test_the_processor_is_named(tmp_path: Path) -> None:

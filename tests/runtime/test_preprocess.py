@@ -80,3 +80,19 @@ def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(UserError, match="'crop' or 'squash'"):
         Preprocessor(Preprocess(size=32, mode="stretch"))
+
+
+def test_a_square_stands_for_its_pixels() -> None:
+    """What is hashed in the place of the pixels: equal squares, equal pixels, and only those."""
+    preprocess = Preprocessor(Preprocess(size=32))
+    wide = np.random.default_rng(0).integers(1, 255, (48, 90, 3), dtype=np.uint8)
+    square = preprocess.square(wide)
+    assert square.shape == (32, 32, 3)
+    assert square.data.contiguous
+    assert np.array_equal(preprocess.normalised(square), preprocess(wide))
+    black, edge = np.zeros_like(wide), np.zeros_like(wide)
+    edge[:, 0] = 255  # falls to the crop
+    assert not preprocess.square(edge).any()
+    assert preprocess.square(black).shape != preprocess.square(edge).shape
+    assert not preprocess(black).any()
+    assert preprocess(edge).any()

@@ -55,10 +55,12 @@ def run(args: argparse.Namespace) -> int:
     """Run until the source is played out or SIGINT or SIGTERM comes; both end with code 0."""
     from otter_runtime.assembly import assembled
     from otter_runtime.config import read
+    from otter_runtime.garbage import settle
 
     config = read(args.config, _overrides(args))
     with assembled(config, *_printers(args.json, config.log.file)) as front:
         _announce(config, front.bus.stream, front.bus.requests)
+        settle()
         front.run()
     return 0
 

@@ -1,0 +1,244 @@
+"""What the step loop takes beside the engine: per decode step, per frame; and a question's way.
+
+The brain's own turn (`otter_runtime.brain.turn`) runs here over a real socket pair, so that all of
+it counts: messages, signs of life, choosing a token, making text of it. Engine calls and
+preprocessing are timed and taken off. Spans are of wall time and, where their name ends in `cpu`,
+of this thread's processor time: on a busy machine only that says what the loop costs.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from statistics import median
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from otter_runtime.brain import turn
+from otter_runtime.bundle import Bundle, Decoding, Tokens
+from otter_runtime.clock import RealClock
+from otter_runtime.engine import Engine
+from otter_runtime.errors import BundleError
+from otter_runtime.frame import Stamp
+from otter_runtime.garbage import settle
+from otter_runtime.loop import StepLoop
+from otter_runtime.pulse import Pulse
+from otter_runtime.slots import Slots
+from otter_runtime.wire import Alive, Ask, Channel, Event, Order, Said, Show
+
+QUESTION = "Go to the red box. What should I do next?"
+PLAN = "Tell me everything that you can see."
+ANSWER_TOKENS = 48
+LONGEST_S = 10.0
+Span = tuple[float, float]  # seconds of the wall, of this thread's processor time
+
+
+class Timed:
+    """Passes every call on to `thing` and notes in `spent` how long those of each name took."""
+
+    def __init__(self, thing: Any, spent: dict[str, Span]) -> None:
+        self._thing, self._spent = thing, spent
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._thing, name)
+        return self._timed(name, value) if callable(value) else value
+
+    def _timed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            began = now()
+            result = call(*arguments)
+            wall, cpu = self._spent.get(name, (0.0, 0.0))
+            self._spent[name] = wall + now()[0] - began[0], cpu + now()[1] - began[1]
+            return result
+
+        return timed
+
+
+class LoopTimer:
+    """A brain in this process, asked and shown things by `front`."""
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        # Random weights may stop at once, or never: an answer here always has its full length.
+        manifest = bundle.manifest
+        decoding = Decoding(
+            max_new_tokens=ANSWER_TOKENS,
+            no_repeat_ngram=3,
+            bad_words=manifest.decoding.bad_words,
+            stop_ids=[manifest.dims.decoder.vocab],
+        )
+        self._spent: dict[str, Span] = {}
+        self.loop = StepLoop(
+            Timed(engine, self._spent),
+            msgspec.structs.replace(manifest, decoding=decoding),
+            tokenizer_of(bundle),
+            RealClock(),
+            window_frames=1,
+        )
+        loop: Any = self.loop
+        loop._preprocess = Timed(loop._preprocess, self._spent)
+        ours, theirs = socket.socketpair()
+        self.front, self._channel = Channel(ours, Event), Channel(theirs, Order)
+        self._slots = Slots()
+        say = self._channel.send
+        self._pulse = Pulse(lambda s: say(Alive(s)), self.loop.cost_ms, LONGEST_S)
+        self.loop.announce = self._pulse.begin
+        self._shown = 0
+        self._dice = random.Random(0)
+        settle()
+
+    def decode_steps(self, frame: NDArray[np.uint8], budget_s: float) -> dict[str, list[float]]:
+        """Seconds of each decode step of some answers: the engine's, and the loop's own."""
+        self._show(frame)
+        engine: list[float] = []
+        own: list[Span] = []
+        for number in _within(budget_s):
+            self.front.send(Ask(id=str(number), text=QUESTION))
+            self._turn()
+            while not self.loop.idle:
+                decoded = self.loop.counters.decoded
+                span = self._turn()
+                self.front.receive()
+                if self.loop.counters.decoded > decoded:
+                    own.append(span)
+                    engine.append(self._spent["step"][0])
+        wall, cpu = zip(*own, strict=True)
+        named = {"loop_decode_own": list(wall), "loop_decode_own_cpu": list(cpu)}
+        return {"loop_decode_engine": engine, **named}
+
+    def frames(self, frame: NDArray[np.uint8], budget_s: float) -> dict[str, list[float]]:
+        """Seconds that each of some frames takes beside preprocessing and the engine."""
+        spans = [self._show(np.roll(frame, number, 0)) for number in _within(budget_s)]
+        wall, cpu = zip(*spans, strict=True)
+        return {"loop_frame_own": list(wall), "loop_frame_own_cpu": list(cpu)}
+
+    def questions(self, frame: NDArray[np.uint8], budget_s: float) -> dict[str, list[float]]:
+        """Questions about a new frame that come at any moment of a long answer's decoding.
+
+        Seconds from each to its first token, and what it may take: the rest of the step in flight,
+        the engine's resampling and prefill, and one decode step.
+        """
+        took: list[float] = []
+        may: list[float] = []
+        step_s = median(self.decode_steps(frame, 0.0)["loop_decode_engine"])
+        for number in _within(budget_s):
+            self.front.send(Ask(id="plan", text=PLAN, standing=True))
+            self._turns(4)
+            self._show(np.roll(frame, number, 0))
+            self._turns(3)
+            one, other = self._question(self._dice.uniform(0, 2 * step_s))
+            took.append(one)
+            may.append(other + step_s)
+            while not self.loop.idle:
+                self._turns(1)
+        return {"question_in_answer": took, "question_may_take": may}
+
+    def close(self) -> None:
+        """Close both ends, and let the frames' memory go."""
+        self.front.close()
+        self._channel.close()
+        self._slots.close()
+
+    def _question(self, delay_s: float) -> tuple[float, float]:
+        """Ask after so long; until the first token, and the rest of the step and engine calls."""
+        asked: list[float] = []
+
+        def ask() -> None:
+            time.sleep(delay_s)
+            asked.append(time.perf_counter())
+            self.front.send(Ask(id="question", text=QUESTION))
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        rest_s = engine_s = 0.0
+        while True:
+            self._turn()
+            ended = time.perf_counter()
+            began = "resample" in self._spent or "prefill" in self._spent
+            if asked and not rest_s and not began:
+                rest_s = ended - asked[0]
+            engine_s += sum(self._spent.get(name, (0.0,))[0] for name in ("resample", "prefill"))
+            for one in self.front.receive():
+                if isinstance(one, Said) and one.id == "question":
+                    asker.join()
+                    first_s = one.timing["first_token_ms"] / 1e3
+                    return rest_s + first_s, rest_s + engine_s
+
+    def _show(self, frame: NDArray[np.uint8]) -> Span:
+        """Show a frame; what it took but for preprocessing and the engine."""
+        self._shown += 1
+        slot = self._slots.put(frame)
+        assert slot is not None
+        height, width, _ = frame.shape
+        self.front.send(Show(_stamp(self._shown), slot, height, width))
+        encoded = self.loop.counters.encoded
+        while self.loop.counters.encoded == encoded:
+            span = self._turn()
+        self._slots.release(slot)
+        self.front.receive()
+        return span
+
+    def _turn(self) -> Span:
+        """One turn of the brain; what of it was the loop's own."""
+        self._spent.clear()
+        began = now()
+        turn(self.loop, self._channel, self._slots, self._pulse)
+        ended = now()
+        wall, cpu = (sum(spent[which] for spent in self._spent.values()) for which in (0, 1))
+        return ended[0] - began[0] - wall, ended[1] - began[1] - cpu
+
+    def _turns(self, many: int) -> None:
+        for _ in range(many):
+            self._turn()
+            self.front.receive()
+
+
+def now() -> Span:
+    """The wall's and this thread's clock, in seconds."""
+    return time.perf_counter(), time.thread_time()
+
+
+def _within(budget_s: float) -> Iterator[int]:
+    """Numbers from 1, at least five, until the budget is spent."""
+    end = time.perf_counter() + budget_s
+    for number in count(1):
+        yield number
+        if number >= 5 and time.perf_counter() > end:
+            return
+
+
+def _stamp(number: int) -> Stamp:
+    return Stamp(
+        id=number, scene=0, source="noise", index=number, stream_ns=0, mono_ns=0, wall_ns=0
+    )
+
+
+def tokenizer_of(bundle: Bundle) -> Tokenizer:
+    """The bundle's own, or bytes where random weights have none."""
+    try:
+        return bundle.tokenizer()
+    except BundleError:
+        return _bytes(bundle.manifest.tokens)
+
+
+def _bytes(tokens: Tokens) -> Tokenizer:
+    specials = {
+        "<image>": tokens.image,
+        "<|endofchunk|>": tokens.endofchunk,
+        "<answer>": tokens.answer if tokens.answer is not None else tokens.endofchunk - 1,
+    }
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    free = (token for token in count() if token not in specials.values())
+    vocabulary = dict(zip(alphabet, free, strict=False)) | specials
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(list(specials))
+    return made
