@@ -46,8 +46,10 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare; 0 for no difference or one that is allowed, 3 for worse. Raises OtterError."""
+    from otter_runtime.compare.album import albums
     from otter_runtime.compare.comparison import compared
     from otter_runtime.compare.gate import WORSE, findings, verdict
+    from otter_runtime.compare.page import Page
     from otter_runtime.compare.row import rows
     from otter_runtime.compare.summary import as_json, lines
     from otter_runtime.compare.votes import preferences
@@ -59,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
     comparison = compared(pairing, judge, preferences(pairing, votes) if votes else ())
     found = findings(comparison, gate)
     said, shown = verdict(comparison, found), rows(pairing.pairs, judge)
+    if args.html:
+        pictures = albums(trials, pairing.pairs, PAGE_SIDE)
+        _write(args.html, Page(comparison, said, found, shown, pictures).html())
     if args.json:
         print(json.dumps(as_json(comparison, found, said, shown)))
     else:
@@ -100,6 +105,15 @@ def _paired(args: argparse.Namespace) -> tuple[Pairing, tuple[Trial, Trial]]:
     if lacking:
         print(f"otter-edge: {lacking}", file=sys.stderr)
     return paired_up(a, b, within_a_trial), (trial, trial)
+
+
+def _write(path: Path, page: str) -> None:
+    from otter_runtime.errors import UserError
+
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); give another") from error
 
 
 def _judge(args: argparse.Namespace) -> Judge | None:

@@ -10,16 +10,14 @@ import hashlib
 import random
 import secrets
 import threading
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 
+from otter_runtime.compare.album import Album
 from otter_runtime.compare.exchange import Exchange
 from otter_runtime.compare.pairing import Pair, Pairing
 from otter_runtime.compare.votes import VoteFile, Won, name, voted
-
-Album = Mapping[int, bytes]
 
 
 class Cast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,4 +139,4 @@ def _mixed(
     keys = [(side, frame) for side, album in enumerate(sides) for frame in album]
     random.Random(secret).shuffle(keys)
     numbers = {key: number for number, key in enumerate(keys)}
-    return numbers, [albums[side][frame] for side, frame in keys]
+    return numbers, [albums[side][frame].file for side, frame in keys]

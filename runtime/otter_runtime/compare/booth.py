@@ -19,15 +19,18 @@ import msgspec
 
 from otter_runtime.compare.ballot import Ballots, Cast, Shown
 from otter_runtime.errors import AddressRefused
+from otter_runtime.pages.document import STYLE
 
 HOST = "127.0.0.1"
 PATIENCE_S = 30.0  # for a request to be complete
 POLL_S = 0.1  # how soon it notices that it was closed
 LONGEST = 1024  # bytes of a vote
+HERE = Path(__file__).parent
 FILES = {
-    "": ("booth.html", "text/html; charset=utf-8"),
-    "booth.css": ("booth.css", "text/css; charset=utf-8"),
-    "booth.js": ("booth.js", "text/javascript; charset=utf-8"),
+    "": (HERE / "booth.html", "text/html; charset=utf-8"),
+    "style.css": (STYLE, "text/css; charset=utf-8"),
+    "booth.css": (HERE / "booth.css", "text/css; charset=utf-8"),
+    "booth.js": (HERE / "booth.js", "text/javascript; charset=utf-8"),
 }
 Page = tuple[str, bytes]  # content type, body
 JSON, JPEG = "application/json", "image/jpeg"
@@ -161,8 +164,8 @@ def _handler(
 
 def _get(wanted: str, ballots: Ballots) -> Page:
     if wanted in FILES:
-        name, kind = FILES[wanted]
-        return kind, (Path(__file__).parent / name).read_bytes()
+        path, kind = FILES[wanted]
+        return kind, path.read_bytes()
     what, _, which = wanted.partition("/")
     if what == "pair" and which == "next":
         return _json(ballots.next())

@@ -96,11 +96,14 @@ def _abstain(comparison: Comparison, gate: Gate) -> Finding:
 
 
 def _slower(comparison: Comparison, gate: Gate) -> Finding | None:
-    total = next((one for one in comparison.stages if one.stage == "total"), None)
     if gate.max_slower is None:
         return None
-    if total is None:
-        raise UserError("max_slower needs timing in both runs, and one has none; leave it out")
+    total = next((one for one in comparison.stages if one.stage == "total"), None)
+    if total is None or comparison.a.clock != comparison.b.clock:
+        raise UserError(
+            "--max-slower needs times of one clock, and here one run has none, or was recorded and "
+            "the other replayed; give two trials, or --a and --b, or leave it out"
+        )
     grown = total.b_p50 / total.a_p50 - 1 if total.a_p50 else 0.0
     says = (
         f"an answer takes {grown:+.1%} ({total.a_p50:.1f} to {total.b_p50:.1f} ms, median); "

@@ -46,6 +46,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.model = self.model_hash = ""
+        self._sure = False
         self._done: dict[object, Exchange] = {}  # by the ask's id, or a number of ours
         self._asks: dict[str, Ask] = {}
         self._unpublished: dict[Asker, list[str]] = {}
@@ -58,8 +59,7 @@ class Reader:
     def hear(self, message: msgspec.Struct) -> None:
         """One more message."""
         if isinstance(message, (Ready, Status)):
-            self.model = message.model or self.model
-            self.model_hash = message.model_hash or self.model_hash
+            self._is(message)
         elif isinstance(message, Ask):
             self._asks[message.id] = message
             self._unpublished.setdefault(_asker(message), []).append(message.id)
@@ -69,6 +69,12 @@ class Reader:
             self._done[message.id] = _declined(self._asks[message.id], message.reason)
         elif isinstance(message, (Answer, Abstain)):
             self._published(message)
+
+    def _is(self, message: Ready | Status) -> None:
+        """Which model it is, by the brain's own word: a replay has its recording's Status."""
+        if message.model_hash and (isinstance(message, Ready) or not self._sure):
+            self.model, self.model_hash = message.model, message.model_hash
+            self._sure = isinstance(message, Ready)
 
     def _published(self, message: Answer | Abstain) -> None:
         ask_id = self._ask_of(message)

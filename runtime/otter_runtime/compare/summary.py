@@ -20,7 +20,7 @@ from otter_runtime.terminal import printable
 
 CLOCKS: dict[Clock, str] = {
     "device": "measured when it was recorded",
-    "table": "by the bundle's table of what a step costs",
+    "table": "by the bundle's table of what a step costs, not measured",
 }
 
 
@@ -28,7 +28,12 @@ def clocks(a: Side, b: Side) -> str:
     """Where the times are from."""
     if a.clock == b.clock:
         return CLOCKS[a.clock]
-    return f"a {CLOCKS[a.clock]}, b {CLOCKS[b.clock]}: their difference says little"
+    return f"a {CLOCKS[a.clock]}, b {CLOCKS[b.clock]}; their difference says little"
+
+
+def counted(number: int, noun: str) -> str:
+    """1 word, 2 words."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def percents(figure: Estimate) -> str:
