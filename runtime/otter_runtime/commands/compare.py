@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     from otter_runtime.compare.votes import preferences
 
     gate = _gate(args)
+    if args.html:
+        _write(args.html, "")  # now, not after minutes of replay
     pairing, trials = _paired(args)
     judge = _judge(args)
     votes = _votes(args, pairing, trials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from otter_runtime.compare.exchange import Exchange, Run
@@ -33,6 +34,6 @@ def run(name: str, *answers: str | None, **changes: Any) -> Run:
     return Run(**(facts | changes))
 
 
-def pairing(a: list[str | None], b: list[str | None]) -> Pairing:
+def pairing(a: Sequence[str | None], b: Sequence[str | None]) -> Pairing:
     """Two runs of one trial."""
     return paired_up(run("a", *a), run("b", *b), within_a_trial)

@@ -24,8 +24,8 @@ from otter_runtime.compare.votes import VoteFile, bouts, preferences, voted
 from otter_runtime.errors import AddressRefused, UserError
 from otter_runtime.pages.pictures import small
 
-ANSWERS_A: list[str | None] = ["left", "go on", None, "<img src=x onerror='document.title=1'>"]
-ANSWERS_B: list[str | None] = ["Left.", "stop", "stop", "back"]
+ANSWERS_A = ["left", "go on", None, "<img src=x onerror='document.title=1'>"]
+ANSWERS_B = ["Left.", "stop", "stop", "back"]
 
 
 def album(seed: int) -> Album:
@@ -131,7 +131,7 @@ def test_a_vote_goes_to_the_run_whose_answer_was_chosen(pairs: Pairing, votes: V
         assert shown is not None
         assert len(shown.both) == 2
         for vote in (1, 2):
-            ballots.cast(Cast(number=0, vote=vote))  # type: ignore[arg-type]
+            ballots.cast(Cast(number=0, vote=vote))
             kept = votes.of(VoteFile(votes.path).votes[-1].pair)
             assert kept is not None
             assert {"a": "go on", "b": "stop"}[kept.won] == shown.answers[vote - 1]

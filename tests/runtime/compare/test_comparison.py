@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from otter_runtime.errors import UserError
 
 
 def said_by(
-    a: list[str | None], b: list[str | None], judge: Judge | None = None, **gate: float
+    a: Sequence[str | None], b: Sequence[str | None], judge: Judge | None = None, **gate: float
 ) -> str:
     comparison = compared(pairing(a, b), judge)
     return verdict(comparison, findings(comparison, msgspec.convert(gate, Gate)))
@@ -47,14 +48,14 @@ def test_a_run_against_itself_is_no_difference() -> None:
 
 
 def test_without_truth_a_is_what_b_has_to_agree_with() -> None:
-    a: list[str | None] = ["left"] * 20
+    a = ["left"] * 20
     assert said_by(a, [*a[:19], "right"]) == "within the gate"
     assert said_by(a, [*a[:17], *["right"] * 3]) == "worse"
     assert said_by(a, [*a[:17], *["right"] * 3], min_agreement=0.8) == "within the gate"
 
 
 def test_a_score_is_worse_where_it_drops_by_more_than_chance_and_more_than_allowed() -> None:
-    left: list[str | None] = ["left"] * 30
+    left = ["left"] * 30
     assert said_by(left, ["right"] * 5 + left[5:], right) == "within the gate"  # p = 0.125
     assert said_by(left, ["right"] * 9 + left[9:], right) == "worse"
     assert said_by(left, ["right"] * 9 + left[9:], right, max_drop=0.3) == "within the gate"
@@ -63,8 +64,8 @@ def test_a_score_is_worse_where_it_drops_by_more_than_chance_and_more_than_allow
 
 
 def test_silence_is_not_right_and_more_of_it_is_worse() -> None:
-    left: list[str | None] = ["left"] * 30
-    quiet: list[str | None] = [None] * 8 + left[8:]
+    left = ["left"] * 30
+    quiet = [*[None] * 8, *left[8:]]
     comparison = compared(pairing(left, quiet), right)
     assert comparison.score is not None
     assert (comparison.score.n, comparison.score.only_first) == (29, 7)  # nobody knows frame 3
