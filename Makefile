@@ -3,6 +3,8 @@
 #   .venv-test  every part, and the tools        make test, make check
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+# Later ones are 170 MB; this is the line that LeRobot takes, too.
+RERUN ?= rerun-sdk<0.27
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 
@@ -33,7 +35,8 @@ check: .venv-test/installed
 .venv-test/installed: $(PROJECTS) Makefile
 	$(PYTHON) -m venv .venv-test
 	$(DEV)/pip install --quiet '$(TORCH)'
-	$(DEV)/pip install --quiet -e './robots[gymnasium,mavlink,ros2]' -e '.[cpu,metrics,export,tuning,compare,test]'
+	$(DEV)/pip install --quiet -e './robots[gymnasium,mavlink,ros2]' -e '.[cpu,metrics,export,tuning,compare,rosbag2,lerobot,test]'
+	$(DEV)/pip install --quiet '$(RERUN)'
 	@touch $@
 
 clean:

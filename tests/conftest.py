@@ -9,6 +9,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import pytest
 
 TinyBundle = Callable[..., Path]
+LIMIT_S = 120.0
 PUBLISHER = Path(__file__).parent / "runtime" / "bus_process.py"
 
 
@@ -86,3 +88,39 @@ def publish(tmp_path: Path) -> Publish:
             publisher.kill()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def field_trial() -> Iterator[Path]:
+    """A trial recorded by a real run of the packaged clips, which was asked a question meanwhile.
+
+    It is not to be changed.
+    """
+    import otter_runtime
+    from otter_robots import endpoints
+    from otter_robots.client import Client
+    from otter_robots.messages import Answer
+    from otter_runtime.trials.shelf import trials_in
+
+    clips = Path(otter_runtime.__file__).parent / "pocket" / "clip"
+    # Not tmp_path: a socket's path may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="otter-") as name:
+        folder = Path(name)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "otter_runtime", "run", "--fast", "--threads", "1"),
+                *("--source", str(clips / "episode-2.avi"), str(clips / "episode-1.avi")),
+                *("--instruction", "What should I do next?", "--wait", "60"),
+                *("--folder", name, "--record", str(folder / "trials")),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        stream, requests = endpoints.stream_endpoint(folder), endpoints.requests_endpoint(folder)
+        with Client(stream, requests, "test") as client:
+            heard = client.messages(timeout_s=LIMIT_S)
+            assert any(isinstance(message, Answer) for _, message in heard)
+            client.ask("Where is the red box?", LIMIT_S)
+        assert process.wait(LIMIT_S) == 0
+        (trial,) = trials_in(folder / "trials")
+        yield trial

@@ -34,7 +34,7 @@ COMMANDS = {
     "record": "record what a run publishes, as a process of its own",
     "compare": "is a new build worse than the old one, on your own trials",
     "rank": "which of several builds people like best",
-    "trial": "list, check and repair recorded trials",
+    "trial": "list, check, repair and export recorded trials",
     "doctor": "what is wrong with this machine, and what helps; how late a camera is",
     "keys": "make, list and revoke the keys of clients beyond this machine",
     "audit": "who connected, who was turned away, who ordered what",

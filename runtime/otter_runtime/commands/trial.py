@@ -1,4 +1,4 @@
-"""`otter-edge trial`: list, look into, check and repair recorded trials."""
+"""`otter-edge trial`: list, look into, check, repair and export recorded trials."""
 
 from __future__ import annotations
 
@@ -25,13 +25,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     repair.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="a new folder"
     )
-    for act in (listing, info, check, repair):
+    answers = acts.add_parser("answers", help="every answer, one JSON object per line")
+    answers.add_argument("trial", type=Path, metavar="TRIAL", help="a trial's folder or file")
+    export = acts.add_parser("export", help="for other tools: Rerun, rosbag2, LeRobot, MIMIC-IT")
+    export.add_argument("trial", type=Path, metavar="TRIAL", help="a trial's folder or file")
+    export.add_argument(
+        "--to", required=True, metavar="FORMAT", help="rerun, rosbag2, lerobot or mimicit"
+    )
+    export.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="PATH", help="a new file or folder"
+    )
+    export.add_argument(
+        "--corrections",
+        type=Path,
+        metavar="FILE",
+        help="JSON lines: which answers are right",
+    )
+    for act in (listing, info, check, repair, export):
         act.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; raises TrialError."""
-    acts = {"list": _list, "info": _info, "check": _check, "repair": _repair}
+    acts = {
+        "list": _list,
+        "info": _info,
+        "check": _check,
+        "repair": _repair,
+        "answers": _answers,
+        "export": _export,
+    }
     return acts[args.act](args)
 
 
@@ -98,6 +121,34 @@ def _repair(args: argparse.Namespace) -> int:
     _print(before, False)
     print(f"written to {args.output}:")
     _print(after, False)
+    return 0
+
+
+def _answers(args: argparse.Namespace) -> int:
+    from otter_runtime.trials.exports.answers import answers
+    from otter_runtime.trials.trial import Trial
+
+    for line in answers(Trial(args.trial)):
+        print(json.dumps(line))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from otter_runtime.progress_bar import Bar
+    from otter_runtime.terminal import printable
+    from otter_runtime.trials.exports.export import export
+
+    with Bar(quiet=args.json) as bar:
+        told = export(args.trial, args.output, args.to, args.corrections, bar)
+    if args.json:
+        print(json.dumps(msgspec.to_builtins(told)))
+        return 0
+    had = ", ".join(f"{count} {kind}" for kind, count in told.written.items())
+    print(printable(f"{told.path}: {had or 'nothing'}"))
+    for one in told.missing:
+        print(printable(f"  missing: {one}"))
     return 0
 
 

@@ -41,9 +41,17 @@ class BagNode:
         self._connections[topic] = kind, made
 
     def publish(self, topic: str, fields: Fields) -> None:
+        self.record(topic, fields, time.time_ns())
+
+    def record(self, topic: str, fields: Fields, at_ns: int) -> None:
+        """Publish as at `at_ns` since 1970."""
         kind, connection = self._connections[topic]
         data = self._types.serialize_cdr(self._build(kind, fields), kind)
-        self._writer.write(connection, time.time_ns(), data)
+        self._writer.write(connection, at_ns, data)
+
+    def note(self, name: str, text: str) -> None:
+        """Say something of the whole recording, in its metadata."""
+        self._writer.set_custom_data(name, text)
 
     def subscribe(self, topic: str, kind: str, hear: Callable[[Any], None]) -> None:
         """A recording hears nothing."""

@@ -17,6 +17,7 @@ from otter_robots.adapters.entry import Events
 from otter_robots.adapters.picture_size import picture_size
 from otter_robots.adapters.pusher import Pusher, Shot
 from otter_robots.adapters.ros2.config import Config
+from otter_robots.adapters.ros2.diagnostics import ERROR, OK, STALE, WARN, diagnostics
 from otter_robots.adapters.ros2.node import BOOL, DIAGNOSTICS, IMAGE, STRING, Node
 from otter_robots.envelope import as_dict
 from otter_robots.guard import Step
@@ -24,7 +25,6 @@ from otter_robots.messages import Abstain, Answer, Fault, Health, Picture
 
 PATIENCE_S = 0.02
 DIAGNOSTICS_S = 1.0
-OK, WARN, ERROR, STALE = 0, 1, 2, 3  # diagnostic_msgs/msg/DiagnosticStatus
 
 
 class Bridge:
@@ -133,18 +133,10 @@ class Bridge:
     # In turn.
 
     def _diagnose(self) -> None:
-        sec, nanosec = divmod(time.time_ns(), 1_000_000_000)
         level, said = self._state()
-        status = {
-            "level": level,
-            "name": f"{self.config.node}: assistant",
-            "message": said,
-            "hardware_id": "",
-            "values": [{"key": key, "value": str(value)} for key, value in self._figures()],
-        }
-        header = {"stamp": {"sec": sec, "nanosec": nanosec}, "frame_id": ""}
-        fields = {"header": header, "status": [status]}
-        self.node.publish(self.config.diagnostics, fields)
+        name = f"{self.config.node}: assistant"
+        told = diagnostics(time.time_ns(), name, level, said, self._figures())
+        self.node.publish(self.config.diagnostics, told)
 
     def _state(self) -> tuple[int, str]:
         if not self.ear.bus.alive():
