@@ -12,7 +12,8 @@ from otter_runtime.trials.trial import Trial
 
 def answers(trial: Trial) -> Iterator[dict[str, Any]]:
     """`{epoch, seq, seconds, question, answer, frame_ids}` of every answer, in order."""
-    asked, began_ns = Asked(), int(trial.metadata["trial"]["wall_ns"])
+    asked = Asked()
+    began_ns = int(trial.metadata.get("trial", {}).get("wall_ns", 0))
     for record in trial.records({ASKED, ANSWERED}):
         asked.hear(record)
         answer = record.message

@@ -100,7 +100,10 @@ def lacking(report: Report) -> list[str]:
         for harm in file.harms:
             had = ", ".join(f"{count} of {topic}" for topic, count in harm.messages.items())
             lost = f", which had {had}" if had else ""
-            said.append(f"{file.name} is damaged in bytes {harm.start} to {harm.end}{lost}")
+            where = f"{file.name} is damaged in bytes {harm.start} to {harm.end}"
+            said.append(f"{where} ({harm.why}){lost}")
+        if file.repaired.get("bytes", "0") != "0":
+            said.append(f"{file.name} had lost {file.repaired['bytes']} bytes when it was repaired")
     if report.missing:
         said.append(f"{report.missing} messages have a number and are in no file")
     for topic, count in report.gaps.items():
