@@ -35,6 +35,7 @@ COMMANDS = {
     "compare": "is a new build worse than the old one, on your own trials",
     "rank": "which of several builds people like best",
     "trial": "list, check, repair and export recorded trials",
+    "report": "one page about a recorded trial, readable offline",
     "doctor": "what is wrong with this machine, and what helps; how late a camera is",
     "keys": "make, list and revoke the keys of clients beyond this machine",
     "audit": "who connected, who was turned away, who ordered what",

@@ -16,8 +16,11 @@ from otter_runtime.pages.markup import Child, Html, tag
 STYLE = Path(__file__).with_name("style.css")
 
 
-def document(title: str, *body: Child, script: str = "") -> str:
-    """The text of the file. `script` is ours, and the only one that runs; most pages have none."""
+def document(title: str, *body: Child, script: str = "", style: str = "") -> str:
+    """The text of the file; `style` is what this page needs beside what all share.
+
+    `script` is ours, and the only one that runs; most pages have none.
+    """
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -29,7 +32,7 @@ def document(title: str, *body: Child, script: str = "") -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
-        Html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>"),
+        Html(f"<style>{STYLE.read_text(encoding='utf-8')}{style}</style>"),
     )
     whole = tag("body", *body, Html(f"<script>{script}</script>") if script else None)
     return f"<!doctype html>\n{tag('html', head, whole, lang='en')}\n"

@@ -57,7 +57,10 @@ class Band:
 
 @dataclass(frozen=True)
 class Plot:
-    """One drawing. `about` says in a sentence what is to be seen; it is the text beside it."""
+    """One drawing. `about` says in a sentence what is to be seen; it is the text beside it.
+
+    `told` is more, for those who hear the page.
+    """
 
     title: str
     unit: str
@@ -68,6 +71,7 @@ class Plot:
     bands: Sequence[Band] = ()
     rem: float = 7.0  # its height
     times: bool = False  # whether the ticks of x are written below it
+    told: str = ""
 
     def html(self) -> Html:
         """The figure."""
@@ -76,7 +80,7 @@ class Plot:
             tag("b", self.title),
             tag("span", f" {self.unit}", class_="quiet") if self.unit else None,
             self._legend(),
-            tag("span", self.about, class_="plot-about"),
+            tag("span", self.about, class_="plot-about") if self.about else None,
         )
         height = f"height:{self.rem}rem"
         field = tag("div", self._left(), self._drawing(), class_="plot-field", style=height)
@@ -109,7 +113,7 @@ class Plot:
             self._grid(),
             *(self._mark(mark) for mark in self.marks),
             role="img",
-            aria_label=f"{self.title}. {self.about}",
+            aria_label=" ".join(filter(None, (f"{self.title}.", self.about, self.told))),
             viewBox=f"0 0 {WIDTH} {HEIGHT}",
             preserveAspectRatio="none",
         )

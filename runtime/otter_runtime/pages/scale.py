@@ -82,7 +82,7 @@ def clock(seconds: float, tenths: bool = False) -> str:
 def shortly(value: float, step: float) -> str:
     """A figure with as many digits as its steps need."""
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    return f"{value:,.{digits}f}".replace(",", "\u2009")
+    return f"{value:,.{digits}f}".replace(",", "\u202f")
 
 
 def _round(value: float) -> float:
