@@ -78,8 +78,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known of the difference between `a` and `b`.
 
     `agreement` is the share of pairs that say the same words, `identical` the same letters,
-    `likeness` the mean share of words that they share. `score` is None where nobody knows what is
-    right and nobody rated.
+    `likeness` the mean share of words that they share. In `other_frames` of the pairs both answered
+    about other frames. `score` is None where nobody knows what is right and nobody rated.
     """
 
     a: Side
@@ -87,6 +87,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     pairs: int
     only_a: int
     only_b: int
+    other_frames: int
     agreement: Estimate
     identical: Estimate
     likeness: Estimate
@@ -111,6 +112,7 @@ def compared(
         pairs=len(pairs),
         only_a=pairing.only_a,
         only_b=pairing.only_b,
+        other_frames=sum(pair.other_frames for pair in pairs),
         agreement=share(sum(pair.same for pair in pairs), len(pairs)),
         identical=share(sum(pair.a.answer == pair.b.answer for pair in pairs), len(pairs)),
         likeness=bootstrapped([likeness(pair.a.answer, pair.b.answer) for pair in pairs]),

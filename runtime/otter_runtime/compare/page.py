@@ -15,7 +15,7 @@ from otter_runtime.compare.exchange import Exchange
 from otter_runtime.compare.gate import Finding, Verdict
 from otter_runtime.compare.pairing import Pair
 from otter_runtime.compare.row import Row
-from otter_runtime.compare.summary import clocks, counted, percents
+from otter_runtime.compare.summary import clocks, counted, paired, percents
 from otter_runtime.pages.document import document, section
 from otter_runtime.pages.markup import Child, Html, join, said, tag
 from otter_runtime.pages.pictures import shown
@@ -113,12 +113,8 @@ class Page:
 def _runs(both: Comparison) -> Html:
     columns = ["", "run", "model", "questions", "answered", "late", "abstained"]
     rows = [_run("a", both.a), _run("b", both.b)]
-    about = (
-        f"{counted(both.pairs, 'question')} in both, {both.only_a} only in a, {both.only_b} only "
-        "in b."
-    )
     whole = table("What was compared", columns, rows, "   nnn")
-    return section("runs", "What was compared", whole, about=about)
+    return section("runs", "What was compared", whole, about=f"{paired(both)}.")
 
 
 def _run(name: str, side: Side) -> list[Child]:

@@ -29,6 +29,12 @@ class Pair:
         return same(self.a.answer, self.b.answer)
 
     @property
+    def other_frames(self) -> bool:
+        """Whether both answered, each about other frames."""
+        answered = self.a.answer is not None and self.b.answer is not None
+        return answered and self.a.index != self.b.index
+
+    @property
     def place(self) -> Exchange:
         """The one of both that says which frame it is about, `a` first."""
         return self.b if self.a.index is None and self.b.index is not None else self.a

@@ -36,6 +36,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def paired(comparison: Comparison) -> str:
+    """How many questions there were, and whether both saw the same."""
+    said = (
+        f"{counted(comparison.pairs, 'question')} in both, {comparison.only_a} only in a, "
+        f"{comparison.only_b} only in b"
+    )
+    if not comparison.other_frames:
+        return said
+    said += f"; {comparison.other_frames} were answered about other frames"
+    if comparison.a.clock == comparison.b.clock:
+        return said
+    return f"{said}, as a device has not the times of a replay: give --a to replay both"
+
+
 def percents(figure: Estimate) -> str:
     """A share and its interval."""
     return f"{figure.value:.1%} ({figure.low:.1%} to {figure.high:.1%})"
@@ -55,10 +69,7 @@ def _lines(comparison: Comparison, found: Sequence[Finding], said: Verdict) -> I
             f"   {side.questions} questions, {side.answered} answered, {side.late} late, "
             f"abstained: {silent}"
         )
-    yield (
-        f"{comparison.pairs} questions in both, {comparison.only_a} only in a, "
-        f"{comparison.only_b} only in b"
-    )
+    yield paired(comparison)
     yield f"the same words  {percents(comparison.agreement)}"
     yield f"shared words    {percents(comparison.likeness)}"
     if comparison.confidence is not None:

@@ -13,6 +13,7 @@ from otter_runtime.compare.comparison import compared
 from otter_runtime.compare.exchange import Exchange
 from otter_runtime.compare.gate import Gate, findings, verdict
 from otter_runtime.compare.pairing import across_trials, paired_up, within_a_trial
+from otter_runtime.compare.summary import paired
 from otter_runtime.compare.truth import Judge, either, expected, labelled
 from otter_runtime.compare.wording import likeness, parting, same
 from otter_runtime.errors import UserError
@@ -118,6 +119,15 @@ def test_recordings_are_paired_by_id_and_by_the_very_frame() -> None:
     assert (found.only_a, found.only_b) == (2, 0)
     with pytest.raises(UserError, match="none to the same question"):
         paired_up(a, run("b"), across_trials)
+
+
+def test_a_replay_that_saw_other_frames_than_the_device_says_so() -> None:
+    later = exchange(2, "left", index=3, frames=(2, 3))
+    b = run("b", exchanges=(exchange(1, "left"), later), clock="table")
+    comparison = compared(paired_up(run("a", "left", "left"), b, within_a_trial))
+    assert comparison.other_frames == 1
+    assert "1 were answered about other frames" in paired(comparison)
+    assert "give --a" in paired(comparison)
 
 
 def test_too_few_pairs_are_no_verdict() -> None:
