@@ -35,6 +35,7 @@ from otter_runtime.wire import Ask, Said
 
 FRAMES = 16
 NO_REPEAT_NGRAM = 3
+ROWS = (1, 2, 4, 8, 16)
 QUESTION = "What do I do now?"  # as bytes and in the template: 30 tokens
 Picture = NDArray[np.uint8]
 
@@ -166,22 +167,40 @@ def measure(assistant: Assistant, shown: Sequence[Picture], runs: int) -> dict[s
         }.items():
             spans.setdefault(name, []).append(round(span, 4))
     assert assistant.loop.counters.reused == 0
+    medium = _medium(assistant)
+    media_bytes = medium.k.nbytes + medium.v.nbytes
     return {
         "frames_per_s": round(len(shown) * runs / sum(spans["window_s"]), 3),
         **spans,
         "stages_ms": {
             name: round(float(np.median([one[name] for one in stages])), 2) for name in stages[0]
         },
-        "decode_bytes": decode_bytes(assistant.bundle, assistant.engine.cache, _media(assistant)),
+        "decode_bytes": decode_bytes(assistant.bundle, assistant.engine.cache, media_bytes),
+        "rows_ms": rows_ms(assistant, runs),
         "ids": ids,
     }
 
 
-def _media(assistant: Assistant) -> int:
-    """Bytes of the window's K/V."""
+def rows_ms(assistant: Assistant, runs: int) -> dict[str, float]:
+    """Median milliseconds of putting so many tokens behind an answer at once."""
+    engine, cache = assistant.engine, assistant.engine.cache
+    media, held = [_medium(assistant)], cache.length - max(ROWS)
+
+    def put(count: int) -> float:
+        cache.truncate(held)
+        begun = time.perf_counter()
+        engine.logits(cache, [5] * count, [1] * count, media)
+        return (time.perf_counter() - begun) * 1e3
+
+    # The first of each binds its buffers.
+    spans = {count: [put(count) for _ in range(runs + 1)][1:] for count in ROWS}
+    return {str(count): round(float(np.median(spans[count])), 2) for count in ROWS}
+
+
+def _medium(assistant: Assistant) -> Media:
     medium = assistant.loop.window.medium
     assert medium is not None
-    return medium.media.k.nbytes + medium.media.v.nbytes
+    return medium.media
 
 
 def pictures(count: int) -> list[Picture]:
