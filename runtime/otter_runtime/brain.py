@@ -16,7 +16,7 @@ from typing import Protocol
 
 import msgspec
 
-from otter_runtime.bundle import Bundle
+from otter_runtime.bundle import Bundle, Manifest
 from otter_runtime.clock import Clock, RealClock
 from otter_runtime.config import RunConfig, WindowConfig
 from otter_runtime.errors import MissingExtra, OtterError, UserError
@@ -42,6 +42,7 @@ from otter_runtime.wire import (
     Unpin,
 )
 
+DRAFT_TOKENS = 7  # eight at once cost 1.5 times as much as one, and a plan's draft brings 2.5
 POLL_S = 0.02  # how soon a deadline is noticed while nothing else happens
 OOM_SCORE = 500  # where memory runs out, the kernel takes the brain and not the bus
 
@@ -54,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = "cpu"
     window: WindowConfig = WindowConfig()
     history_tokens: int = 0
+    draft_tokens: int | None = None
     longest_s: float = 10.0  # no step takes longer
 
     @classmethod
@@ -65,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             provider=config.brain.provider,
             window=config.window,
             history_tokens=config.brain.history_tokens,
+            draft_tokens=config.brain.draft_tokens,
         )
 
 
@@ -180,6 +183,7 @@ def build(settings: Settings, clock: Clock | None = None) -> tuple[StepLoop, Rea
         frames,
         policy(settings.window),
         settings.history_tokens,
+        draft_tokens(settings, manifest),
     )
     _ = loop.grammar  # now, not inside the first question about skills
     ready = Ready(
@@ -190,6 +194,14 @@ def build(settings: Settings, clock: Clock | None = None) -> tuple[StepLoop, Rea
         engine=engine.describe(),
     )
     return loop, ready
+
+
+def draft_tokens(settings: Settings, manifest: Manifest) -> int:
+    """Tokens tried at once: none where two cost what two alone do, as int4's on a processor."""
+    if settings.draft_tokens is not None:
+        return settings.draft_tokens
+    alone = settings.provider == "cpu" and manifest.graphs.decoder.precision == "int4"
+    return 0 if alone else DRAFT_TOKENS
 
 
 def _check_window(frames: int, limit: int | None) -> None:

@@ -68,12 +68,15 @@ class BusConfig(msgspec.Struct, frozen=True, kw_only=True):
 class BrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How the engines run; `hung_s` of silence end a brain, `start_s` one that does not come up.
 
-    `history_tokens` is how much of a conversation stands in front of its next question.
+    `history_tokens` is how much of a conversation stands in front of its next question;
+    `draft_tokens` are tried at once where the last answers went on like this, 0 for none; None
+    is what pays with the bundle.
     """
 
     threads: Many | None = None
     provider: Provider = "cpu"
     history_tokens: Annotated[int, msgspec.Meta(ge=0)] = 256
+    draft_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
     hung_s: Positive = 10.0
     start_s: Positive = 300.0
 

@@ -23,6 +23,7 @@ from otter_runtime.composer import Composer
 from otter_runtime.cost import StepCost
 from otter_runtime.decoding import Decoder
 from otter_runtime.deliberation import Deliberation
+from otter_runtime.draft import Drafts
 from otter_runtime.engine import Engine, Floats
 from otter_runtime.errors import EngineError, PromptError
 from otter_runtime.exemplars import Exemplars
@@ -81,6 +82,7 @@ class StepLoop:
         window_frames: int | None = None,
         policy: Policy | None = None,
         history_tokens: int = 0,
+        draft_tokens: int = 0,
     ) -> None:
         told_apart = manifest.window.frames if manifest.dims.resampler.max_frames else 1
         new_window = partial(Window, window_frames or manifest.window.frames, told_apart)
@@ -93,6 +95,7 @@ class StepLoop:
         self._clock = clock
         self._preprocess = Preprocessor(manifest.preprocess)
         self._shelf = Shelf(engine.new_cache)
+        self._drafts = Drafts(min(draft_tokens, engine.rows - 1))
         self._composer = Composer(manifest, tokenizer, History(history_tokens))
         check_room = self._composer.check_room
         self._exemplars = Exemplars(engine, self._preprocess, new_window, check_room)
@@ -273,7 +276,7 @@ class StepLoop:
     def _voice(self, ask: Ask, prompt: Prompt) -> Voice:
         if ask.skills is None:
             decoder = Decoder(self._decoding, self._manifest.tokens, prompt.ids)
-            return Speech(decoder, self._tokenizer)
+            return Speech(decoder, self._tokenizer, self._drafts)
         temperature = self._manifest.skills.temperature
         most = min(CHUNK, self._engine.rows)
         return Deliberation(ask.skills, self.grammar, temperature, most)

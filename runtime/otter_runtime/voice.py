@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from otter_robots.skill import Choice
 from otter_runtime.decoding import Decoder
+from otter_runtime.draft import Drafts
 from otter_runtime.engine import Floats
 
 if TYPE_CHECKING:
@@ -48,13 +49,14 @@ class Voice(Protocol):
 
 
 class Speech:
-    """Free words, one token at a time."""
+    """Free words, greedily: one token at a time, and as many more as a draft had right."""
 
     choices: tuple[Choice, ...] = ()
 
-    def __init__(self, decoder: Decoder, tokenizer: Tokenizer) -> None:
+    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, drafts: Drafts) -> None:
         self.done = False
-        self._decoder, self._tokenizer = decoder, tokenizer
+        self._decoder, self._tokenizer, self._drafts = decoder, tokenizer, drafts
+        self._draft: list[int] = []
 
     @property
     def begun(self) -> bool:
@@ -72,9 +74,17 @@ class Speech:
         return self._decoder.confidence
 
     def next(self) -> tuple[int, list[int]]:
-        """The newest token goes behind all others."""
-        return len(self._decoder.ids) - 1, self._decoder.ids[-1:]
+        """The newest token goes behind all others, and what may follow it."""
+        ids = self._decoder.ids
+        room = self._decoder.controls.max_new_tokens - len(ids) - 1
+        self._draft = self._drafts.after(ids, room)
+        return len(ids) - 1, [*ids[-1:], *self._draft]
 
     def hear(self, rows: Floats) -> None:
-        """Choose the next token, unless the answer ends."""
-        self.done = self._decoder.next(rows[-1]) is None or self._decoder.full
+        """Choose token after token, as long as the draft has the same; the answer may end."""
+        for row, drafted in zip(rows, [*self._draft, None], strict=True):
+            self.done = self._decoder.next(row) is None or self._decoder.full
+            if self.done or self._decoder.ids[-1] != drafted:
+                break
+        if self.done:
+            self._drafts.remember(self._decoder.ids)

@@ -1,7 +1,7 @@
 """What is kept changes nothing: logits against full recomputation, over random schedules.
 
-Frames, questions, exemplars, conversations, chunk sizes, window policies and limits come in any
-order; every row of logits that the loop hears is computed again with nothing kept.
+Frames, questions, exemplars, conversations, chunk sizes, window policies, limits and drafts come in
+any order; every row of logits that the loop hears is computed again with nothing kept.
 """
 
 from __future__ import annotations
@@ -76,6 +76,15 @@ class Checked:
         tokens = self._tokens(cache, [token], [media_index])
         return self._same(self._engine.step(cache, token, media_index, media), tokens, media)
 
+    def logits(
+        self, cache: Any, ids: Sequence[int], media_index: Sequence[int], media: Sequence[Media]
+    ) -> Floats:
+        tokens = self._tokens(cache, ids, media_index)
+        rows = self._engine.logits(cache, ids, media_index, media)
+        for end, row in enumerate(rows, start=len(tokens) - len(ids) + 1):
+            self._same(row, tokens[:end], media)
+        return rows
+
     def _tokens(
         self, cache: Any, ids: Sequence[int], media_index: Sequence[int]
     ) -> list[tuple[int, int]]:
@@ -131,8 +140,9 @@ def play(loop: StepLoop, frame: MakeFrame, schedule: list[tuple[str, int]]) -> N
             loop.ask(ask)
 
 
-def begin(engine: Any, bundle: Bundle, policy: Policy) -> StepLoop:
-    return StepLoop(engine, bundle.manifest, bundle.tokenizer(), VirtualClock(), 4, policy, 40)
+def begin(engine: Any, bundle: Bundle, policy: Policy, draft: int = 0) -> StepLoop:
+    clock, tokenizer = VirtualClock(), bundle.tokenizer()
+    return StepLoop(engine, bundle.manifest, tokenizer, clock, 4, policy, 40, draft)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +155,7 @@ def fp32(fp32_bundle: Path) -> tuple[Bundle, Engine, Engine]:
     schedule=happenings,
     policy=st.sampled_from(POLICIES),
     chunk=st.sampled_from([1, 7, 32, 64]),
+    draft=st.sampled_from([0, 3, 7]),
 )
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -153,6 +164,7 @@ def test_any_schedule_has_the_logits_of_full_recomputation(
     schedule: list[tuple[str, int]],
     policy: Policy,
     chunk: int,
+    draft: int,
     fp32: tuple[Bundle, Engine, Engine],
     frame: MakeFrame,
 ) -> None:
@@ -160,7 +172,7 @@ def test_any_schedule_has_the_logits_of_full_recomputation(
     checked = Checked(engine, reference)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loop_module, "CHUNK", chunk)
-        loop = begin(checked, bundle, policy)
+        loop = begin(checked, bundle, policy, draft)
         play(loop, frame, schedule)
     assert checked.runs > 0
     assert checked.worst <= TOLERANCE
