@@ -166,7 +166,10 @@ def _from_stream(parts: list[bytes]) -> Item:
     if len(parts) < 2:
         raise WireError(f"{len(parts)} parts, a message has a topic and an envelope")
     envelope, message = _published(parts[1])
-    if isinstance(message, Lost) or TOPICS[envelope.topic].wire != parts[0]:
+    topic = TOPICS[envelope.topic]
+    if envelope.origin == "replay" and parts[0] == topic.replayed.wire:
+        return envelope, message
+    if isinstance(message, Lost) or parts[0] != topic.wire:
         raise WireError(f"{envelope.schema} does not belong to topic {parts[0]!r}")
     return envelope, message
 

@@ -3,13 +3,14 @@
 Sockets, liveness, the journal and docs/bus.md derive from it; it does not know any socket.
 
 On the wire a topic is `<name>/<major>/`. The closing slash is there because ZeroMQ subscriptions
-are prefixes: without it a subscription to `robot1` also receives `robot10`.
+are prefixes: without it a subscription to `robot1` also receives `robot10`. A recording that is
+played back is on `replay/<name>/<major>/`, so that nobody hears it who did not ask for it.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from otter_robots.errors import UserError
@@ -34,6 +35,7 @@ from otter_robots.messages import (
 )
 
 MAJOR = 1
+REPLAY = "replay/"
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,17 @@ class Topic:
     rate_hz: float | None
     journalled: bool
     about: str
+    prefix: str = ""
 
     @property
     def wire(self) -> bytes:
         """The first part of a published message, and the prefix to subscribe to."""
-        return f"{self.name}/{MAJOR}/".encode()
+        return f"{self.prefix}{self.name}/{MAJOR}/".encode()
+
+    @property
+    def replayed(self) -> Topic:
+        """The same topic of a recording that is played back."""
+        return replace(self, prefix=REPLAY)
 
 
 ANSWER = Topic("answer", (Answer, Abstain), None, True, "plans and answers, or why there is none")

@@ -32,6 +32,7 @@ COMMANDS = {
     "sub": "print what is published, live",
     "command": "tell every robot to stop, to resume, or what is its own",
     "record": "record what a run publishes, as a process of its own",
+    "replay": "play a trial again: onto a bus, through a model, or ask it something new",
     "compare": "is a new build worse than the old one, on your own trials",
     "rank": "which of several builds people like best",
     "trial": "list, check, repair and export recorded trials",

@@ -50,6 +50,10 @@ class VirtualClock:
         """Move on by the table's cost of `units` of `step`."""
         self._now_ns += round(self.cost_ms[step] * units * 1e6)
 
+    def set_to(self, now_ns: int) -> None:
+        """Be at `now_ns`, also an earlier one: for when nothing is under way."""
+        self._now_ns = now_ns
+
     def advance_to(self, now_ns: int) -> None:
         """Move on to `now_ns`, where something happens; never back."""
         self._now_ns = max(self._now_ns, now_ns)

@@ -46,15 +46,25 @@ class Player:
         """Hand it over at `at_ns`; what the brain told before that."""
         told = self._until(at_ns)
         self._clock.advance_to(at_ns)
-        if isinstance(what, Frame):
-            self._loop.show(what)
-        else:
-            carry_out(self._loop, what)
+        self._hand_over(what)
+        return told
+
+    def give_at_rest(self, at_ns: int, what: Frame | Handed) -> list[Told]:
+        """Hand it over at `at_ns` once all is done, however long that takes; what it told."""
+        told = self.finish()
+        self._clock.set_to(at_ns)
+        self._hand_over(what)
         return told
 
     def finish(self) -> list[Told]:
         """What it tells when nothing more comes."""
         return self._until(None)
+
+    def _hand_over(self, what: Frame | Handed) -> None:
+        if isinstance(what, Frame):
+            self._loop.show(what)
+        else:
+            carry_out(self._loop, what)
 
     def _until(self, at_ns: int | None) -> list[Told]:
         """Steps that begin before `at_ns`; a step in flight is not interrupted."""

@@ -103,13 +103,14 @@ def _printers(as_json: bool, log: str | None) -> list[Callable[[Envelope, Messag
     from otter_runtime.errors import UserError
 
     if log != "-":
-        return [_printer(as_json)]
+        return [printer(as_json)]
     if as_json:
         raise UserError("--json and a log at - both write to standard output; leave one out")
     return []
 
 
-def _printer(as_json: bool) -> Callable[[Envelope, Message], None]:
+def printer(as_json: bool) -> Callable[[Envelope, Message], None]:
+    """Prints what is published: all of it as JSON lines, or what people want to read."""
     import msgspec
 
     from otter_robots.envelope import as_dict

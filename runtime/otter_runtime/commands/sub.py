@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="journalled topics without holes: everything kept (`oldest`), or what came after "
         "EPOCH:SEQ of one --topic",
     )
+    parser.add_argument(
+        "--replay",
+        action="store_true",
+        help="what `otter-edge replay` plays back, not what is live",
+    )
     address.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
@@ -40,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     from otter_robots import topics
     from otter_robots.errors import UserError
 
-    chosen = [topics.find(name) for name in args.topic] if args.topic else None
+    chosen = [topics.find(name) for name in args.topic or topics.TOPICS]
+    if args.replay:
+        chosen = [topic.replayed for topic in chosen]
     since = _place(args.since) if args.since else None
     with address.connect(args, "otter-edge sub") as bus:
         if not args.json:  # a stream where nobody publishes is silent

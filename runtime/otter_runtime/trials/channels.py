@@ -23,9 +23,10 @@ from typing import Any
 import msgspec
 
 from otter_robots.envelope import Envelope, as_dict
-from otter_robots.messages import Message
+from otter_robots.messages import Abstain, Answer, AnswerDelta, Message
 from otter_robots.topics import REQUESTS, TOPICS
 from otter_runtime import wire
+from otter_runtime.errors import TrialError
 from otter_runtime.frame import Stamp
 from otter_runtime.trials import foxglove
 
@@ -118,6 +119,30 @@ def kinds() -> dict[str, type[msgspec.Struct]]:
 def enveloped(envelope: Envelope, message: Message, **more: str) -> bytes:
     """A message on the bus as it is written: the envelope's fields and its own, flat."""
     return msgspec.json.encode(as_dict(envelope, message) | more)
+
+
+# What stands on the bus, and what of that a model's answers are made of.
+PUBLISHED = {published(one) for topic in TOPICS.values() for one in topic.messages}
+MADE_ANEW = {published(one) for one in (Answer, Abstain, AnswerDelta)}
+
+
+def opened(data: bytes) -> tuple[Envelope, Message]:
+    """What `enveloped` wrote. Raises TrialError where it is nothing that this version publishes."""
+    try:
+        said = msgspec.json.decode(data)
+        message = msgspec.convert(said, type=_messages()[said["schema"]])
+        body = msgspec.Raw(msgspec.msgpack.encode(message))
+        return msgspec.convert(said | {"body": body}, type=Envelope), message
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrialError(
+            f"a message that was published cannot be read ({error}); "
+            "read the trial with the version it is from"
+        ) from error
+
+
+@cache
+def _messages() -> dict[str, type[Message]]:
+    return {one.__name__: one for topic in TOPICS.values() for one in topic.messages}
 
 
 def _said(union: Any) -> Iterable[type[msgspec.Struct]]:

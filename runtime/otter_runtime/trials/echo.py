@@ -9,34 +9,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
 from otter_robots.envelope import seal
 from otter_robots.messages import Abstain, Answer, Message
-from otter_robots.topics import ANSWER, DELTA, TOPICS, Topic
+from otter_robots.topics import ANSWER, DELTA, Topic
 from otter_runtime.answers import abstained, answered, grown
 from otter_runtime.config import RunConfig
 from otter_runtime.quiet import Quiet
 from otter_runtime.replayed import Told
-from otter_runtime.trials.channels import channels, enveloped, published, told
+from otter_runtime.trials.channels import PUBLISHED, channels, enveloped, published, told
 from otter_runtime.trials.trial import Record
 from otter_runtime.wire import Ask, Declined, Event, Piece, Ready, Said
 
-PUBLISHED = {published(message) for topic in TOPICS.values() for message in topic.messages}
 ABSTAIN = published(Abstain)
 
 
 class Echo:
     """The front of one replay: what it publishes is of the recorded run's epoch, and a replay."""
 
-    def __init__(self, config: RunConfig, ahead_ns: int) -> None:
-        """`ahead_ns` is the trial's clock less the monotonic one."""
+    def __init__(self, config: RunConfig, ahead_ns: int, seen: bool) -> None:
+        """`ahead_ns` is the trial's clock less the monotonic one.
+
+        With `seen`, what was declined in the field is not asked again.
+        """
+        self._seen = seen
         self._config, self._ahead_ns = config, ahead_ns
         self._epoch = ""
         self._quiet = Quiet(config.standing.quiet, config.standing.repeat)
         self._asks: dict[str, Ask] = {}
-        self._questions: set[str | None] = {None}
+        self._questions: set[str | None] = set()
         self._seqs: Counter[str] = Counter()
         self._model_hash = ""
 
@@ -49,11 +53,16 @@ class Echo:
         """What the front said by itself: that a question cannot be put to the brain just now."""
         if not self._epoch and record.topic in PUBLISHED:
             self._epoch = record.fields["epoch"]
-        if record.topic != ABSTAIN or record.fields["question_id"] in self._questions:
+        if record.topic != ABSTAIN or not self._own(record.fields):
             return None
         self._seqs[ANSWER.name] += 1
         said = record.fields | {"seq": self._seqs[ANSWER.name], "origin": "replay"}
         return replace(record, data=msgspec.json.encode(said))
+
+    def _own(self, said: dict[str, Any]) -> bool:
+        if said["question_id"] is None:
+            return self._seen and said["reason"] != "stale"
+        return said["question_id"] not in self._questions
 
     def hear(self, said: Told) -> Iterator[Record]:
         """The event as it is recorded, and what is published of it; `order` is 0."""

@@ -111,6 +111,25 @@ class Trial:
         return self.metadata.get("trial", {}).get("name", self.path.name)
 
     @property
+    def begun_ns(self) -> int:
+        """When it began, on its own clock."""
+        return int(self.metadata.get("trial", {}).get("wall_ns", 0))
+
+    @cached_property
+    def ended_ns(self) -> int:
+        """When its last message was, on its own clock; the beginning where there is none."""
+        for path in reversed(self.files):
+            times = [one.log_time for chunk in Salvage(path).chunks() for one in chunk.messages]
+            if times:
+                return max(times)
+        return self.begun_ns
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.ended_ns - self.begun_ns) / 1e9
+
+    @property
     def ahead_ns(self) -> int:
         """The trial's clock less the monotonic one."""
         return _ahead_ns(self.metadata)

@@ -28,6 +28,7 @@ from otter_robots.envelope import Envelope, as_dict
 from otter_robots.messages import Abstain, Answer, Fault, Message, Status
 from otter_robots.topics import ANSWER, COMMAND, FAULT, STATUS
 from otter_runtime.trials.channels import published
+from otter_runtime.trials.check import check
 from otter_runtime.trials.shelf import trials_in
 from otter_runtime.trials.trial import Trial
 
@@ -53,10 +54,12 @@ def otter_edge(*words: str) -> subprocess.Popen[bytes]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, clips: list[Path], *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A recorded run as quick as it can be, its bus in `folder`."""
+def running(
+    folder: Path, clips: list[Path], *words: str, pace: str = "--fast"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A recorded run as quick as it can be, or at `--speed=X`; its bus is in `folder`."""
     process = otter_edge(
-        "run", "--source", *map(str, clips), "--instruction", PLAN, "--fast", "--threads", "1",
+        "run", "--source", *map(str, clips), "--instruction", PLAN, pace, "--threads", "1",
         "--wait", "60", "--folder", str(folder), "--record", str(folder / "trials"), *words,
     )  # fmt: skip
     try:
@@ -70,15 +73,15 @@ def listener(folder: Path) -> Client:
     return Client(endpoints.stream_endpoint(folder), endpoints.requests_endpoint(folder), "test")
 
 
-def heard_until_the_end(bus: Client) -> Heard:
+def heard_until_the_end(bus: Client, limit_s: float = LIMIT_S) -> Heard:
     heard: Heard = []
-    until_s = time.monotonic() + LIMIT_S
+    until_s = time.monotonic() + limit_s
     while time.monotonic() < until_s:
         item = bus.receive(0.5)
         heard += [item] if item else []
         if item and isinstance(item[1], Status) and item[1].state == "ended":
             return heard
-    raise AssertionError(f"no end within {LIMIT_S} s")
+    raise AssertionError(f"no end within {limit_s} s")
 
 
 def said(heard: Heard) -> dict[tuple[str, int], dict[str, Any]]:
@@ -120,12 +123,7 @@ def test_what_was_published_is_recorded_by_the_run_and_by_another_process(folder
     highest = {topic: max(seq for t, seq in recorded if t == topic) for topic in counts}
     assert counts == highest
     assert counts["answer"] > 10
-    # As any reader sees it.
-    seen: Counter[str] = Counter()
-    for file in sorted(path.glob("*.mcap")):
-        with file.open("rb") as stream:
-            for _, channel, _ in make_reader(stream, validate_crcs=True).iter_messages():
-                seen[channel.topic] += 1
+    seen = mcap_topics(path)
     assert seen["/answer"] == counts["answer"]
     frames = [sight.frame() for sight in Trial(path).sights()]
     assert len(frames) == seen["/camera"] == seen["/event/shown"]
@@ -192,6 +190,37 @@ def test_killed_at_any_moment_the_repaired_trial_has_every_published_answer(fold
 def test_killed_fifty_times_the_repaired_trial_has_every_published_answer(folder: Path) -> None:
     dice = random.Random(2)
     assert sum(check_a_kill(folder, dice, number) for number in range(50)) > 100
+
+
+@pytest.mark.slow
+def test_ten_minutes_in_real_time_are_recorded_as_they_were_published(folder: Path) -> None:
+    """By topic, whatever the machine does meanwhile: `pytest -m slow -k ten_minutes -s`."""
+    with listener(folder) as bus:
+        bus.subscribe()
+        with running(folder, CLIPS * 15, pace="--speed=1") as run:
+            heard = heard_until_the_end(bus, limit_s=1200.0)
+            assert run.wait(LIMIT_S) == 0
+    (path,) = trials_in(folder / "trials")
+    ours, recorded, report = said(heard), of_the_bus(Trial(path)), check(path)
+    assert {key: recorded[key] for key in ours} == ours
+    published_ = {topic: max(seq for t, seq in ours if t == topic) for topic, _ in ours}
+    assert Counter(topic for topic, _ in recorded) == published_
+    assert report.whole
+    assert not report.unseen
+    assert report.seconds > 600
+    assert len(report.files) >= 10
+    assert mcap_topics(path) == report.topics
+    print(json.dumps({"seconds": report.seconds, "published": published_, "in": report.topics}))
+
+
+def mcap_topics(path: Path) -> dict[str, int]:
+    """Messages by topic, as any reader of MCAP counts them, every CRC being right."""
+    seen: Counter[str] = Counter()
+    for file in sorted(path.glob("*.mcap")):
+        with file.open("rb") as stream:
+            for _, channel, _ in make_reader(stream, validate_crcs=True).iter_messages():
+                seen[channel.topic] += 1
+    return dict(seen)
 
 
 @pytest.fixture
