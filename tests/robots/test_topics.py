@@ -17,6 +17,13 @@ def test_no_subscription_matches_another_topic() -> None:
     assert not b"robot10/1/".startswith(topics.Topic("robot1", (), None, False, "").wire)
 
 
+def test_a_replay_is_on_topics_of_its_own() -> None:
+    live = [topic.wire for topic in topics.TOPICS.values()]
+    for topic in topics.TOPICS.values():
+        assert topic.replayed.wire == b"replay/" + topic.wire
+        assert not any(topic.replayed.wire.startswith(wire) for wire in live)
+
+
 def test_a_message_says_whether_it_was_journalled() -> None:
     for topic in topics.TOPICS.values():
         for message in topic.messages:

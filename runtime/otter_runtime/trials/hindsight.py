@@ -23,7 +23,7 @@ from otter_runtime.sketch import Sketch, sketched
 from otter_runtime.trials.channels import Load, ordered, told
 from otter_runtime.trials.models import find, recorded_config, recorded_hash
 from otter_runtime.trials.trial import Record, Sight, Trial
-from otter_runtime.wire import Ask, Declined, Died, Limit, Pin, Said, Shown, Unpin
+from otter_runtime.wire import Ask, Declined, Died, Handed, Limit, Pin, Said, Shown, Unpin
 
 _ENDS = {told(Died), ordered(Load)}  # what a brain knew is gone then
 
@@ -128,8 +128,8 @@ class Hindsight:
                 f"{trial.path} has no frame up to that moment; ask later: the first is at "
                 f"{self._first_s(trial)}"
             )
-        frames = [one.frame for one in self._known]
-        for what in (*self._pins.values(), self._limit, *frames):
+        known: list[Frame | Handed] = [*self._pins.values(), self._limit]
+        for what in known + [one.frame for one in self._known]:
             self._player.give(self._at_ns, what)
             self._player.finish()
 
