@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from otter_robots.envelope import pack, seal
@@ -39,6 +40,18 @@ def test_a_page_is_asked_for_at_once_again_and_then_seldom() -> None:
     listener.asked(listener.due(0.1)[0], 8, 0.1)
     assert listener.take(reply(Page(count=0), 8), 0.2)
     assert listener.wait_s(0.2) == pytest.approx(IDLE_S)
+
+
+def test_on_a_replay_topic_is_only_what_says_that_it_is_one() -> None:
+    listener = Listener()
+    live = seal(Health(uptime_s=1.0), topic="health", epoch="a", seq=1)
+    for envelope in (live, msgspec.structs.replace(live, origin="replay")):
+        listener.hear([HEALTH.replayed.wire, pack(envelope), b""], 0.0)
+    item = listener.give()
+    assert item is not None
+    assert item[0].origin == "replay"
+    assert listener.give() is None
+    assert listener.hostile == 1
 
 
 def test_what_was_missed_is_told_once() -> None:

@@ -7,6 +7,7 @@ check` says what is missing.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -119,9 +120,11 @@ class Trial:
     def ended_ns(self) -> int:
         """When its last message was, on its own clock; the beginning where there is none."""
         for path in reversed(self.files):
-            times = [one.log_time for chunk in Salvage(path).chunks() for one in chunk.messages]
-            if times:
-                return max(times)
+            with contextlib.suppress(TrialError):  # what is no MCAP file says nothing
+                chunks = Salvage(path).chunks()
+                times = [one.log_time for chunk in chunks for one in chunk.messages]
+                if times:
+                    return max(times)
         return self.begun_ns
 
     @property
