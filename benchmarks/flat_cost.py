@@ -101,14 +101,12 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         old.slide(number, pixels)
         if number >= options.frames - YOUNG:
             young.slide(number, pixels)
+            young.answer(QUESTIONS[number % len(QUESTIONS)])  # so that its caches are made
         if number % ASK_EVERY == 0:
             old.answer(QUESTIONS[number // ASK_EVERY % len(QUESTIONS)])
         if number == options.frames // 10:
             resident = [_resident_mib()]
     resident.append(_resident_mib())
-    for question in QUESTIONS * 2:  # both have made their caches then
-        old.answer(question)
-        young.answer(question)
     rounds = [
         _round(old, young, options.frames + number, pixels)
         for number, pixels in enumerate(islice(films, options.rounds))
