@@ -26,10 +26,15 @@ needed = pytest.mark.skipif(
 
 
 class Chromium:
-    """One page of a browser of its own: `with Chromium(tmp_path) as page: page.open(url)`."""
+    """One page of a browser of its own: `with Chromium(tmp_path) as page: page.open(url)`.
+
+    `complaints` are the errors of its console, `requests` the addresses that it wanted.
+    """
 
     def __init__(self, profile: Path) -> None:
         assert PROGRAM
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
         read, their_write = os.pipe()
         their_read, write = os.pipe()
         # It wants file descriptors 3 and 4.
@@ -53,7 +58,8 @@ class Chromium:
         target = self._tell("Target.createTarget", url="about:blank")["targetId"]
         attached = self._tell("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
-        self._tell("Page.enable")
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._tell(f"{domain}.enable")
         return self
 
     def __exit__(
@@ -74,6 +80,18 @@ class Chromium:
         """Go there and wait until it is loaded."""
         self._tell("Page.navigate", url=url)
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def go_offline(self) -> None:
+        """From now on there is no network."""
+        speeds = {"latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+        self._tell("Network.emulateNetworkConditions", offline=True, **speeds)
+
+    def look(self, width: int, height: int = 900, dark: bool = False) -> None:
+        """As on a screen of this size; a narrow one is a phone's."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self._tell("Emulation.setDeviceMetricsOverride", **size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._tell("Emulation.setEmulatedMedia", features=[scheme])
 
     def value(self, expression: str) -> Any:
         """What an expression in the page is worth; promises are waited for."""
@@ -110,6 +128,17 @@ class Chromium:
                 assert "error" not in heard, heard["error"]
                 found: dict[str, Any] = heard["result"]
                 return found
+            self._note(heard.get("method", ""), heard.get("params", {}))
+
+    def _note(self, method: str, said: dict[str, Any]) -> None:
+        if method == "Network.requestWillBeSent":
+            self.requests.append(said["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
+            self.complaints.append(str(said["exceptionDetails"]))
+        elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
+            self.complaints.append(said["entry"]["text"])
+        elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "assert"):
+            self.complaints.append(str(said["args"]))
 
     def _hear(self) -> dict[str, Any]:
         while b"\0" not in self._heard:

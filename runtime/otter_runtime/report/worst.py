@@ -1,8 +1,9 @@
 """The moments of a trial that somebody should look at first.
 
 Six lists, each with its worst first: wrong answers, abstentions, late answers, faults, answers the
-model was least sure of, and slow ones. The moments are taken from them in turns, so that one that
-is long does not hide the others. It knows moments; it does not know pictures.
+model was least sure of, and slow ones, each of these two at most half of all. The moments are taken
+from them in turns, so that one that is long does not hide the others. It knows moments; it does not
+know pictures.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def worst(
         iter(_abstained(reading.of(Abstain))),
         (_answer(one, "late", judge) for one in by_lateness),
         (_fault(one) for one in troubles if one.kind == "fault"),
-        (_answer(one, "unsure", judge) for one in by_doubt),
-        (_answer(one, "slow", judge) for one in _ranked(answers, total_ms)),
+        (_answer(one, "unsure", judge) for one in _half(by_doubt)),
+        (_answer(one, "slow", judge) for one in _half(_ranked(answers, total_ms))),
     ]
     found: dict[tuple[float, str], Worst] = {}
     for turn in zip_longest(*lists):
@@ -95,6 +96,11 @@ def _ranked(
 ) -> list[Moment[Answer]]:
     """The worst first, of equals the earliest."""
     return sorted(answers, key=lambda one: -bad(one.what))
+
+
+def _half(ranked: list[Moment[Answer]]) -> list[Moment[Answer]]:
+    """The worse one: the surest answer is not unsure, however few there are."""
+    return ranked[: (len(ranked) + 1) // 2]
 
 
 def _wrong(answer: Answer, judge: Judge) -> bool:
