@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     folder = tuned.run()
     if tuned.log is not None:
         rows = tuned.log.rows()
-        last = {row["on"]: float(row["loss"]) for row in rows}
+        last = {row["on"]: float(row["loss"]) for row in rows if row["loss"]}
         told = {"checkpoint": str(folder), "steps": tuned.steps, "loss": last}
         print(json.dumps(told) if args.json else f"{folder}  {tuned.steps} steps  {last}")
     return 0

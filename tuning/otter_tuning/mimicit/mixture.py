@@ -25,6 +25,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `num_samples` -1 takes all. `train_config_path` is a context map: which pairs to train on, and
     with which examples. `task_description` are sentences of which one may stand before a prompt.
+    `labels_path` is not of the released files: dense labels, see `training/labels.py`.
     """
 
     mimicit_path: str
@@ -32,10 +33,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     num_samples: int = ALL
     train_config_path: str = ""
     task_description: list[str] = []
+    labels_path: str = ""
 
     def resolved(self, folder: Path) -> Source:
         """With paths that begin at `folder`, where the YAML lies."""
-        paths = ("mimicit_path", "images_path", "train_config_path")
+        paths = ("mimicit_path", "images_path", "train_config_path", "labels_path")
         given = {name: getattr(self, name) for name in paths}
         made = {name: str(folder / path) if path else "" for name, path in given.items()}
         return msgspec.structs.replace(self, **made)

@@ -16,8 +16,7 @@ import numpy as np
 from otter_tuning.pocket.cases import perception_cases, planning_cases
 from otter_tuning.pocket.data import render
 from otter_tuning.pocket.kinds import SEEDS
-from otter_tuning.pocket.sampling import END, PROMPT
-from otter_tuning.pocket.tokenizer import train_tokenizer
+from otter_tuning.pocket.tokenizer import END, PROMPT, train_tokenizer
 
 EPISODES, PER_CLASS, PER_QUESTION = 48, 12, 12
 PADDING = -1

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from otter_runtime.labels import action
 from otter_tuning.pocket import questions as q
-from otter_tuning.pocket.data import FRAMES, Episodes
+from otter_tuning.pocket.data import FRAMES, WINDOW, Episodes
 from otter_tuning.pocket.kinds import KINDS
-from otter_tuning.pocket.sampling import WINDOW
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,10 @@
-"""Episodes of the pocket world as arrays: rendered once, kept on disk, read by memory map.
+"""Episodes of the pocket world as arrays: rendered, or read by memory map.
 
-    python -m otter_tuning.pocket.data --episodes 12000 --out build/pocket-data
-
-It knows frames and the simulator's truth; the questions about them are drawn at training time.
+It knows frames and the simulator's truth, and no question about them.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from otter_tuning.pocket.kinds import HELD_OUT_TEXTURES, KINDS, SEEDS, TRAINING_TEXTURES
+from otter_tuning.pocket.kinds import KINDS, TRAINING_TEXTURES
 
 if TYPE_CHECKING:
     from otter_tuning.pocket.world import World
 
 FRAMES = 16  # per episode: 4 s
+WINDOW = 4  # of them are shown at a time
 SIDE = 64  # the model's image size
 PATCH = 8
 BACKGROUND = len(KINDS)
@@ -45,7 +40,7 @@ class Episodes:
 
     @staticmethod
     def open(folder: Path) -> Episodes:
-        """Memory-map a folder that `main` wrote, joining its shards."""
+        """Memory-map a folder with a .npy a field, or shards of such, which are joined."""
         arrays: dict[str, Any] = {}
         for field in FIELDS:
             shards: list[Any] = [
@@ -109,40 +104,3 @@ def render(
                 out.pixels[e, t, kind] = (view.mask == kind).sum()
             out.bearing[e, t], out.distance[e, t] = view.bearing_deg, view.distance_m
     return out
-
-
-def _write_shard(seeds: range, textures: tuple[str, ...], folder: Path) -> int:
-    episodes = render(seeds, textures)
-    for field in FIELDS:
-        np.save(folder / f"{seeds.start:09d}-{field}.npy", getattr(episodes, field))
-    return len(seeds)
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--split", choices=sorted(SEEDS), default="training")
-    parser.add_argument(
-        "--first", type=int, default=0, help="offset of the first seed in the split"
-    )
-    parser.add_argument("--episodes", type=int, default=12_000)
-    parser.add_argument("--held-out-textures", action="store_true")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
-    args.out.mkdir(parents=True, exist_ok=True)
-    textures = HELD_OUT_TEXTURES if args.held_out_textures else TRAINING_TEXTURES
-    seeds = SEEDS[args.split][args.first : args.first + args.episodes]
-    shards = [seeds[i : i + 500] for i in range(0, len(seeds), 500)]
-    began, done = time.monotonic(), 0
-    with ProcessPoolExecutor(args.workers) as pool:
-        jobs = [pool.submit(_write_shard, shard, textures, args.out) for shard in shards]
-        for job in jobs:
-            done += job.result()
-            rate = done * FRAMES / (time.monotonic() - began)
-            print(f"\r{done}/{len(seeds)} episodes, {rate:.0f} frames/s", end="", file=sys.stderr)
-    print(file=sys.stderr)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,15 +1,23 @@
-"""The pocket Otter's sizes and its weights before training."""
+"""The pocket Otter's sizes and its weights before training, as the checkpoint that training takes.
+
+    python -m otter_tuning.pocket.network --out build/pocket/fresh
+"""
 
 from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from otter_model.checkpoint import save
 from otter_model.config import DecoderConfig, OtterConfig, PerceiverConfig, Tokens, VisionConfig
 from otter_model.otter import Otter
 from otter_tuning.pocket.data import PATCH, SIDE
-from otter_tuning.pocket.tokenizer import special_ids
+from otter_tuning.pocket.tokenizer import special_ids, train_tokenizer
 
 DIM, HEADS, LAYERS = 192, 6, 4
 
@@ -63,3 +71,19 @@ def grid_waves(side: int, dim: int) -> Tensor:
     wave = 0.5 * torch.cat([phase.sin(), phase.cos()], 1)  # (side, dim / 2)
     rows, columns = wave[:, None].expand(-1, side, -1), wave[None].expand(side, -1, -1)
     return torch.cat([rows, columns], -1).flatten(0, 1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Write the pocket Otter with random weights.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    torch.manual_seed(args.seed)
+    tokenizer = train_tokenizer()
+    save(fresh_otter(pocket_config(tokenizer)), args.out)
+    tokenizer.save(str(args.out / "tokenizer.json"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,6 +9,7 @@ from otter_tuning.pocket.questions import corpus
 # The order is the published checkpoints' (50277-50280 in MPT, 32000-32003 in LLaMA).
 SPECIAL_TOKENS = ("<|endofchunk|>", "<image>", "<answer>", "<PAD>")
 VOCABULARY = 512
+PROMPT, END = "<image>User: {question} GPT:<answer>", SPECIAL_TOKENS[0]
 
 
 def special_ids(tokenizer: Tokenizer) -> tuple[int, int, int, int]:

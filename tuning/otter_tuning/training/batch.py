@@ -7,8 +7,9 @@ many frames are resampled together and nothing is padded with pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,23 +17,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from otter_tuning.training.encoding import IGNORED, Encoded
+from otter_tuning.training.labels import UNKNOWN
 
 Pixels = Callable[[str], NDArray[np.float32]]
+Patches = Callable[[str], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample's tokens, readers of its pictures and of their patches' classes, and `slots` (S,),
+    the classes of its last medium; the latter two where there are dense labels."""
+
+    encoded: Encoded
+    pixels: Pixels
+    patches: Patches | None = None
+    slots: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B rows of L tokens, N frames, and per row up to M media.
+    """B rows of L tokens, N frames, M media, each of them once.
 
-    `pixels` (N, 3, H, W) float32; `media` has for each medium its row, its place in it, and its
-    frames' indices; `ids`, `labels` and `media_index` (B, L) int64, padded at the end.
+    `pixels` (N, 3, H, W) float32; `media` are the indices of their frames; `seen` says which medium
+    (third) a row (first) has in which place (second). `ids`, `labels` and `media_index` (B, L)
+    int64, padded at the end. Dense labels: `patches` (N, P) and `slots` (M, S) int64, -1 unknown.
     """
 
     ids: Tensor
     labels: Tensor
     media_index: Tensor
     pixels: Tensor
-    media: tuple[tuple[int, int, tuple[int, ...]], ...]
+    media: tuple[tuple[int, ...], ...]
+    seen: tuple[tuple[int, int, int], ...]
+    patches: Tensor | None = None
+    slots: Tensor | None = None
 
     @property
     def learned(self) -> int:
@@ -41,29 +59,76 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on `device`."""
-        ids, labels, index = (one.to(device) for one in (self.ids, self.labels, self.media_index))
-        return Batch(ids, labels, index, self.pixels.to(device), self.media)
+        moved: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
-def collate(rows: Sequence[tuple[Encoded, Pixels]], pad: int, side: int) -> Batch:
-    """Rows with a reader of their pictures; `side` is the pictures' size where there are none."""
-    length = max(len(encoded.ids) for encoded, _ in rows)
+def collate(rows: Sequence[Row], pad: int, side: int) -> Batch:
+    """Rows side by side; `side` is the pictures' size where there are none."""
+    length = max(len(row.encoded.ids) for row in rows)
     ids = np.full((len(rows), length), pad, np.int64)
     labels = np.full((len(rows), length), IGNORED, np.int64)
     index = np.zeros((len(rows), length), np.int64)
-    places: dict[tuple[int, str], int] = {}
-    frames: list[NDArray[np.float32]] = []
-    media = []
-    for row, (encoded, pixels) in enumerate(rows):
-        here = slice(0, len(encoded.ids))
-        ids[row, here], labels[row, here] = encoded.ids, encoded.labels
-        index[row, here] = encoded.media_index
-        for place, names in enumerate(encoded.media):
-            for name in names:
-                if (id(pixels), name) not in places:
-                    places[id(pixels), name] = len(frames)
-                    frames.append(pixels(name))
-            media.append((row, place, tuple(places[id(pixels), name] for name in names)))
-    stacked = np.stack(frames) if frames else np.zeros((0, 3, side, side), np.float32)
+    shown = _Shown()
+    seen = []
+    for at, row in enumerate(rows):
+        here = slice(0, len(row.encoded.ids))
+        ids[at, here], labels[at, here] = row.encoded.ids, row.encoded.labels
+        index[at, here] = row.encoded.media_index
+        last = len(row.encoded.media) - 1
+        for place, names in enumerate(row.encoded.media):
+            slots = row.slots if place == last else None
+            seen.append((at, place, shown.medium(row, names, slots)))
+    frames = np.stack(shown.frames) if shown.frames else np.zeros((0, 3, side, side), np.float32)
     words = [torch.from_numpy(array) for array in (ids, labels, index)]
-    return Batch(words[0], words[1], words[2], torch.from_numpy(stacked), tuple(media))
+    return Batch(
+        words[0],
+        words[1],
+        words[2],
+        torch.from_numpy(frames),
+        tuple(shown.media),
+        tuple(seen),
+        _labelled(shown.patches, len(frames)),
+        _labelled(shown.slots, len(shown.media)),
+    )
+
+
+class _Shown:
+    """Frames and media of a batch as they are met, each once."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[int, str], int] = {}
+        self.frames: list[NDArray[np.float32]] = []
+        self.patches: dict[int, NDArray[np.int64]] = {}
+        self.media: dict[tuple[int, ...], int] = {}
+        self.slots: dict[int, NDArray[np.int64]] = {}
+
+    def medium(self, row: Row, names: Sequence[str], slots: NDArray[np.int64] | None) -> int:
+        """The number of the medium of these frames, and what its slots are."""
+        frames = tuple(self._frame(row, name) for name in names)
+        number = self.media.setdefault(frames, len(self.media))
+        if slots is not None:
+            self.slots[number] = slots
+        return number
+
+    def _frame(self, row: Row, name: str) -> int:
+        place = self._places.setdefault((id(row.pixels), name), len(self.frames))
+        if place == len(self.frames):
+            self.frames.append(row.pixels(name))
+            if row.patches is not None:
+                self.patches[place] = row.patches(name)
+        return place
+
+
+def _labelled(known: Mapping[int, NDArray[np.int64]], count: int) -> Tensor | None:
+    """(count, …) with the rows that are known; None where none is."""
+    if not known:
+        return None
+    rows = np.full((count, *next(iter(known.values())).shape), UNKNOWN, np.int64)
+    for number, row in known.items():
+        rows[number] = row
+    return torch.from_numpy(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -25,6 +25,32 @@ class LoraConfig(msgspec.Struct, frozen=True, kw_only=True):
     bits: int | None = None
 
 
+class AugmentConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How a clip may look another time; all 0 changes nothing.
+
+    `mirror` names the words that a mirror exchanges (left: right); where there are any, half of the
+    clips are mirrored. `gain` is brightness, `tint` that of each colour alone, `offset` is added;
+    of normalised pixels, drawn evenly from -1 to 1 times that.
+    """
+
+    mirror: dict[str, str] = {}
+    gain: Share = 0.0
+    tint: Share = 0.0
+    offset: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class ProbeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Heads on dense labels (`labels_path` of a source): what their losses weigh beside the words'.
+
+    For the first `steps` they are all there is. `weights` are of classes by name, 1 by default.
+    """
+
+    steps: Least = 0
+    patches: Annotated[float, msgspec.Meta(ge=0)] = 0.5
+    slots: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    weights: dict[str, float] = {}
+
+
 class TuneConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Paths begin where the YAML lies.
 
@@ -32,7 +58,10 @@ class TuneConfig(msgspec.Struct, frozen=True, kw_only=True):
     YAML files of MIMIC-IT. `train` names the parts that learn: resampler, gated, embeddings,
     language, vision. A sample has at most `examples` pairs before it and `frames` frames in a video
     (default: what the network tells apart, or 16). `batch` is per process; `accumulate` batches
-    make a step. `precision` is bf16 or fp32.
+    make a step; with `together` a batch counts clips and has all pairs about each, whose frames are
+    then encoded once. The rate rises over `warmup`, stays until `hold` (shares of the run), and
+    falls as a cosine or a line. `muon` is for networks from scratch: matrices by Muon, the rest by
+    AdamW. `precision` is bf16 or fp32; `stored` what the result is rounded to.
     """
 
     checkpoint: str
@@ -45,9 +74,14 @@ class TuneConfig(msgspec.Struct, frozen=True, kw_only=True):
     epochs: Many = 3
     steps: Many | None = None
     batch: Many = 8
+    together: bool = False
     accumulate: Many = 1
     rate: Positive = 2e-5
     warmup: Share = 0.01
+    hold: Share = 0.0
+    fall: Literal["cosine", "linear"] = "cosine"
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    betas: tuple[Share, Share] = (0.9, 0.999)
     decay: Annotated[float, msgspec.Meta(ge=0)] = 0.1
     clip: Positive = 1.0
     most_tokens: Many = 1024
@@ -55,7 +89,10 @@ class TuneConfig(msgspec.Struct, frozen=True, kw_only=True):
     frames: Many | None = None
     squash: bool = False
     template: str = PromptFormat().example
+    augment: AugmentConfig = AugmentConfig()
+    probe: ProbeConfig | None = None
     precision: str = "bf16"
+    stored: Literal["fp32", "fp16", "bf16"] = "fp32"
     seed: int = 0
     report_every: Many = 10
     validate_every: Many = 200

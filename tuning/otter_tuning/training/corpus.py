@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,8 +16,12 @@ from otter_runtime.errors import UserError
 from otter_runtime.preprocess import Preprocessor
 from otter_tuning.mimicit.image_store import STORES, ImageStore
 from otter_tuning.mimicit.mixture import read_mixture
-from otter_tuning.training.batch import Batch, Pixels, collate
-from otter_tuning.training.encoding import Encoded, Encoder
+from otter_tuning.training.augmentation import Changes, clip_of
+from otter_tuning.training.batch import Batch, Patches, Pixels, Row, collate
+from otter_tuning.training.config import AugmentConfig
+from otter_tuning.training.encoding import Encoder
+from otter_tuning.training.labels import UNKNOWN, Labels
+from otter_tuning.training.mixing import Planned
 from otter_tuning.training.samples import Sample, read_samples
 
 CACHED = 512  # preprocessed pictures: of 224 x 224, 300 MB
@@ -35,9 +39,13 @@ class Corpus:
         frames: int,
         squash: bool,
         seed: int,
+        augment: AugmentConfig | None = None,
+        together: bool = False,
     ) -> None:
         """Raises UserError where a picture that a sample wants is in no store."""
         self._encoder, self._network = encoder, network
+        self._augment, self._together, self._seed = augment, together, seed
+        self._labels: dict[str, Labels] = {}
         self._stores: dict[str, ImageStore] = {}
         self._pixels: dict[str, Pixels] = {}
         self._packed: list[tempfile.TemporaryDirectory[str]] = []
@@ -53,20 +61,37 @@ class Corpus:
                         self._stores[path] = self._store(Path(path))
                         self._pixels[path] = _reader(self._stores[path], Preprocessor(preprocess))
                     _require_pictures(samples, self._stores[path], path)
+                if (path := where.labels_path) and path not in self._labels:
+                    self._labels[path] = Labels.read(Path(path))
                 self.groups.setdefault(group, []).extend(samples)
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """How many samples each group has."""
-        return {group: len(samples) for group, samples in self.groups.items()}
+    def units(self) -> dict[str, list[list[int]]]:
+        """Each group's samples; with `together` all about one clip in one unit."""
+        return {group: self._gathered(samples) for group, samples in self.groups.items()}
 
-    def batch(self, group: str, members: Sequence[int]) -> Batch:
-        """These samples of a group, side by side."""
-        rows: list[tuple[Encoded, Pixels]] = []
-        for at in members:
-            sample = self.groups[group][at]
-            rows.append((self._encoder(sample.turns), self._pixels.get(sample.images, _nothing)))
+    @property
+    def labels(self) -> Labels | None:
+        """The dense labels of the first source that has any."""
+        return next(iter(self._labels.values()), None)
+
+    def batch(self, planned: Planned, epoch: int = 0) -> Batch:
+        """These samples of a group, side by side, changed as the epoch has it."""
+        changes = None
+        if self._augment is not None:
+            changes = Changes(self._augment, (self._seed, epoch, planned.place))
+        reader = _Rows(self._encoder, self._pixels, self._labels, changes)
+        rows = [reader(self.groups[planned.group][at]) for at in planned.members]
         return collate(rows, self._network.tokens.pad, self._network.vision.image_size)
+
+    def _gathered(self, samples: Sequence[Sample]) -> list[list[int]]:
+        if not self._together:
+            return [[at] for at in range(len(samples))]
+        units: dict[str, list[int]] = {}
+        for at, sample in enumerate(samples):
+            frames = sample.turns[-1].frames
+            units.setdefault(clip_of(frames[-1]) if frames else sample.name, []).append(at)
+        return list(units.values())
 
     def _store(self, path: Path) -> ImageStore:
         """The store at `path`, or one made of the file there for as long as this runs."""
@@ -77,6 +102,49 @@ class Corpus:
         store = ImageStore(Path(folder.name) / "images.sqlite")
         store.read(path)
         return store
+
+
+class _Rows:
+    """Makes rows of samples for one batch: each picture has one reader, so that it is read once."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        pixels: Mapping[str, Pixels],
+        labels: Mapping[str, Labels],
+        changes: Changes | None,
+    ) -> None:
+        self._encoder, self._labels, self._changes = encoder, labels, changes
+        self._pixels = {path: self._changed(read) for path, read in pixels.items()}
+
+    def __call__(self, sample: Sample) -> Row:
+        turns = sample.turns if self._changes is None else self._changes.turns(sample.turns)
+        pixels = self._pixels.get(sample.images, _nothing)
+        labels = self._labels.get(sample.labels)
+        if labels is None:
+            return Row(self._encoder(turns), pixels)
+        return Row(self._encoder(turns), pixels, self._patches(labels), self._slots(labels, sample))
+
+    def _changed(self, read: Pixels) -> Pixels:
+        changes = self._changes
+        if changes is None:
+            return read
+        return lambda name: changes.of(name).pixels(read(name))
+
+    def _patches(self, labels: Labels) -> Patches:
+        def read(name: str) -> NDArray[np.int64]:
+            known = labels.patches_of(name)
+            return known if self._changes is None else self._changes.of(name).patches(known)
+
+        return read
+
+    def _slots(self, labels: Labels, sample: Sample) -> NDArray[np.int64]:
+        known = labels.slots_of(sample.name)
+        frames, changes = sample.turns[-1].frames, self._changes
+        if changes is None or not frames or not changes.of(frames[-1]).mirrored:
+            return known
+        mirrored = changes.mirror.classes(labels.slot_classes)[known]
+        return np.where(known == UNKNOWN, UNKNOWN, mirrored)
 
 
 def _reader(store: ImageStore, preprocess: Preprocessor) -> Pixels:

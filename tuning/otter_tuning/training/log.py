@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 CSV, PLOT, EVENTS = "metrics.csv", "loss.svg", "events"
-FIELDS = ("step", "epoch", "on", "loss", "right", "rate", "norm", "tokens", "seconds")
+LOSSES = ("loss", "right", "patch", "slot")
+FIELDS = ("step", "epoch", "on", *LOSSES, "rate", "norm", "tokens", "seconds")
 
 
 class Log:
@@ -48,7 +49,7 @@ class Log:
         figure = Figure(figsize=(8, 4), layout="constrained")
         axes = figure.add_subplot()
         for on, style in (("training", "-"), ("validation", "o-")):
-            rows = [row for row in self.rows() if row["on"] == on]
+            rows = [row for row in self.rows() if row["on"] == on and row["loss"]]
             steps = [int(row["step"]) for row in rows]
             axes.plot(steps, [float(row["loss"]) for row in rows], style, label=on)
         axes.set_xlabel("step")

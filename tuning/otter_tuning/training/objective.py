@@ -1,4 +1,5 @@
-"""What a step minimises: cross-entropy of the learned tokens, each seeing its own medium only."""
+"""What a step minimises: cross-entropy of the learned tokens, each seeing its own medium only, and
+of the probe's heads where there are dense labels."""
 
 from __future__ import annotations
 
@@ -11,45 +12,74 @@ from torch.nn import functional
 from otter_model.otter import Otter
 from otter_tuning.training.batch import Batch
 from otter_tuning.training.encoding import IGNORED
+from otter_tuning.training.probe import Probe
 
 
 class Objective(nn.Module):
-    """The network with its loss, as one module: what DDP and FSDP wrap."""
+    """The network with its losses, as one module: what DDP and FSDP wrap."""
 
-    def __init__(self, otter: Otter) -> None:
+    def __init__(self, otter: Otter, probe: Probe | None = None) -> None:
         super().__init__()
-        self.otter = otter
+        self.otter, self.probe = otter, probe
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The sum of the learned tokens' cross-entropies, in nats; float32."""
-        logits = self.logits(batch)[:, :-1].float()
-        targets = batch.labels[:, 1:]
-        return functional.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
+    def forward(self, batch: Batch, speak: bool = True) -> Tensor:
+        """(3,) float32: the sum of the learned tokens' cross-entropies in nats (0 without `speak`,
+        which leaves the language model out), and the means of the probe's patches and slots."""
+        features, latents = self._look(batch)
+        nats = batch.pixels.new_zeros(())
+        if speak:
+            nats, _ = self._words(batch, latents)
+        return torch.stack([nats, *self._probed(batch, features, latents)])
+
+    def score(self, batch: Batch) -> Tensor:
+        """(5,) float32: `forward`'s three, then the learned tokens that are right, and all."""
+        features, latents = self._look(batch)
+        nats, right = self._words(batch, latents)
+        probed = self._probed(batch, features, latents)
+        return torch.stack([nats, *probed, right.sum().float(), nats.new_tensor(len(right))])
 
     def logits(self, batch: Batch) -> Tensor:
         """(B, L, V): each token sees the medium of the last `<image>` at or before it."""
-        media = self.otter.media(self._latents(batch))
-        return self.otter.decode(batch.ids, batch.media_index, media)[0]
+        return self.otter.head(self._hidden(batch, self._look(batch)[1]))
 
-    def _latents(self, batch: Batch) -> Tensor:
-        """(B, M, latents, dim); a row's missing media are zeros that no token sees."""
+    def _look(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Features (N, P, D) and latents (M, L, D): frames encoded, media resampled, each once."""
         config = self.otter.config.perceiver
-        rows, most = len(batch.ids), max((place for _, place, _ in batch.media), default=0) + 1
-        dtype = self.otter.perceiver.latents.dtype
-        latents = batch.pixels.new_zeros(rows, most, config.latents, config.dim, dtype=dtype)
         if not batch.media:
-            return latents
+            return batch.pixels, batch.pixels.new_zeros(0, config.latents, config.dim)
         features = self.otter.encode(batch.pixels)
         by_length: dict[int, list[int]] = defaultdict(list)
-        for at, one in enumerate(batch.media):
-            by_length[len(one[2])].append(at)
+        for number, frames in enumerate(batch.media):
+            by_length[len(frames)].append(number)
+        made = []
         for members in by_length.values():
-            chosen = [batch.media[at] for at in members]
-            frames = torch.tensor([one[2] for one in chosen], device=features.device)
-            made = self.otter.resample(features[frames])
-            row = torch.tensor([one[0] for one in chosen], device=features.device)
-            place = torch.tensor([one[1] for one in chosen], device=features.device)
-            latents = latents.to(made.dtype).index_put((row, place), made)
-        return latents
+            chosen = torch.tensor([batch.media[at] for at in members], device=features.device)
+            made.append(self.otter.resample(features[chosen]))
+        order = [at for members in by_length.values() for at in members]
+        return features, torch.cat(made)[torch.tensor(order, device=features.device).argsort()]
+
+    def _hidden(self, batch: Batch, latents: Tensor) -> Tensor:
+        """(B, L, D): a row's missing media are zeros that no token sees."""
+        most = max((place for _, place, _ in batch.seen), default=0) + 1
+        placed = latents.new_zeros(len(batch.ids), most, *latents.shape[1:])
+        if batch.seen:
+            row, place, medium = torch.tensor(batch.seen, device=latents.device).T
+            placed = placed.index_put((row, place), latents[medium])
+        media = self.otter.media(placed)
+        return self.otter.hidden(batch.ids, batch.media_index, media)[0]
+
+    def _words(self, batch: Batch, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats of the learned tokens, and which of them are right; only they reach the head."""
+        hidden, targets = self._hidden(batch, latents)[:, :-1], batch.labels[:, 1:]
+        learned = targets != IGNORED
+        logits, said = self.otter.head(hidden[learned]).float(), targets[learned]
+        nats = functional.cross_entropy(logits, said, reduction="sum")
+        return nats, logits.argmax(-1) == said
+
+    def _probed(self, batch: Batch, features: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        zero = batch.pixels.new_zeros(())
+        if self.probe is None:
+            return zero, zero
+        patches, slots = batch.patches, batch.slots
+        patch = zero if patches is None else self.probe.patch_loss(features, patches)
+        return patch, zero if slots is None else self.probe.slot_loss(latents, slots)

@@ -28,15 +28,18 @@ from otter_model.checkpoint import open_checkpoint, save
 from otter_model.otter import Otter
 from otter_runtime.errors import UserError
 from otter_tuning.training.batch import Batch
-from otter_tuning.training.config import TuneConfig
+from otter_tuning.training.config import AugmentConfig, TuneConfig
 from otter_tuning.training.corpus import Corpus
-from otter_tuning.training.encoding import IGNORED, Encoder
+from otter_tuning.training.encoding import Encoder
 from otter_tuning.training.log import Log
 from otter_tuning.training.mixing import Planned, plan, share
 from otter_tuning.training.objective import Objective
-from otter_tuning.training.parameters import add_lora, choose, groups, quantize
+from otter_tuning.training.optimizers import optimizers, share_of_rate
+from otter_tuning.training.parameters import add_lora, choose, quantize
+from otter_tuning.training.probe import Probe
 
 STATE, PLACE, ADAPTER = "state", "place.json", "adapter"
+STORED = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 MOST_FRAMES = 16  # of a video, where the network does not tell them apart
 
 
@@ -72,10 +75,10 @@ class Run:
         self.learning = choose(otter, config.train)
         self.adapter = self._adapt(otter)
         self._plain = otter
-        optimizer = torch.optim.AdamW(
-            groups(otter, config.decay), lr=config.rate, betas=(0.9, 0.999)
+        objective = Objective(otter, self._probe(otter))
+        self.objective, *self.optimizers = self.accelerator.prepare(
+            objective, *optimizers(objective, config)
         )
-        self.objective, self.optimizer = self.accelerator.prepare(Objective(otter), optimizer)
         self.steps = self._count()
         self.place = self._found()
         self.log = Log(self.out, self.place.step) if self.accelerator.is_main_process else None
@@ -88,9 +91,17 @@ class Run:
             quantize(otter)
         return add_lora(otter, lora.rank, lora.alpha, lora.targets)
 
+    def _probe(self, otter: Otter) -> Probe | None:
+        if self.config.probe is None:
+            return None
+        if self.corpus.labels is None:
+            raise UserError("a probe learns from dense labels; give a source of the mixture some")
+        network, weights = otter.config, self.config.probe.weights
+        return Probe(self.corpus.labels, network.vision.dim, network.perceiver.dim, weights)
+
     def _count(self) -> int:
         """Steps of the whole run."""
-        batches = plan(self.corpus.sizes, self.config.batch, 0, self.config.seed)
+        batches = plan(self.corpus.units, self.config.batch, 0, self.config.seed)
         world = self.accelerator.num_processes
         epoch = len(share(batches, 0, world)) // self.config.accumulate
         if epoch == 0:
@@ -136,26 +147,40 @@ class Run:
         device = self.accelerator.device
         learned = torch.tensor(float(sum(batch.learned for batch in batches)), device=device)
         tokens = float(self.accelerator.reduce(learned, "sum"))
-        total = torch.zeros((), device=device)
-        world = self.accelerator.num_processes
+        total = torch.zeros(3, device=device)
+        # Processes' gradients are averaged: each gives `world` times its share of the words' mean.
+        world, speak = self.accelerator.num_processes, self._speaks(step)
+        weights = torch.tensor([world / tokens, *self._probe_weights(len(batches))], device=device)
         for batch in batches:
             with self.accelerator.autocast():
-                loss = self.objective(batch.to(device))
-            total += loss.detach()
-            # Processes' gradients are averaged: each gives `world` times its share of the mean.
-            self.accelerator.backward(loss * (world / tokens))
+                losses = self.objective(batch.to(device), speak)
+            total += losses.detach()
+            self.accelerator.backward((losses * weights).sum())
         norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
-        rate = self.config.rate * self._share_of_rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        rate = self.config.rate * share_of_rate(self.config, step, self.steps)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
+        nats, patch, slot = self.accelerator.reduce(total, "sum").tolist()
+        told = {"loss": nats / tokens} if speak else {}
+        if self.config.probe is not None:
+            told |= {"patch": patch / len(batches) / world, "slot": slot / len(batches) / world}
         return {
-            "loss": float(self.accelerator.reduce(total, "sum")) / tokens,
+            **told,
             "norm": float(norm) if norm is not None else math.nan,
             "rate": rate,
             "tokens": tokens,
         }
+
+    def _speaks(self, step: int) -> bool:
+        """Whether the language model takes part."""
+        return self.config.probe is None or step >= self.config.probe.steps
+
+    def _probe_weights(self, batches: int) -> tuple[float, float]:
+        probe = self.config.probe
+        return (0.0, 0.0) if probe is None else (probe.patches / batches, probe.slots / batches)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -163,16 +188,18 @@ class Run:
         assert self.validation is not None
         self.objective.eval()
         device = self.accelerator.device
-        sums = torch.zeros(3, device=device)  # nats, right, learned
-        planned = plan(self.validation.sizes, self.config.batch, 0, 0)
+        sums = torch.zeros(5, device=device)
+        planned = plan(self.validation.units, self.config.batch, 0, 0)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         for one in planned[rank::world]:
-            batch = self.validation.batch(one.group, one.members).to(device)
+            batch = self.validation.batch(one).to(device)
             with self.accelerator.autocast():
-                logits = self._plain_objective().logits(batch)[:, :-1].float()
-            sums += _sums(logits, batch.labels[:, 1:])
-        nats, right, learned = self.accelerator.reduce(sums, "sum").tolist()
-        return {"loss": nats / learned, "right": right / learned, "tokens": learned}
+                sums += self._plain_objective().score(batch)
+        nats, patch, slot, right, learned = self.accelerator.reduce(sums, "sum").tolist()
+        told = {"loss": nats / learned, "right": right / learned, "tokens": learned}
+        if self.config.probe is not None:
+            told |= {"patch": patch / len(planned), "slot": slot / len(planned)}
+        return told
 
     def _plain_objective(self) -> Objective:
         unwrapped: Objective = self.accelerator.unwrap_model(self.objective)
@@ -186,18 +213,11 @@ class Run:
         for step in range(self.place.step, self.steps):
             epoch, at = divmod(step, self._epoch_steps)
             if epoch != of_epoch:
-                whole = plan(self.corpus.sizes, self.config.batch, epoch, self.config.seed)
+                whole = plan(self.corpus.units, self.config.batch, epoch, self.config.seed)
                 planned, of_epoch = share(whole, rank, world), epoch
             start = at * self.config.accumulate
             chosen = planned[start : start + self.config.accumulate]
-            yield step, [self.corpus.batch(one.group, one.members) for one in chosen]
-
-    def _share_of_rate(self, step: int) -> float:
-        """Linear to 1 over the warm-up, then a cosine to 0."""
-        warm = max(1, round(self.config.warmup * self.steps))
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
+            yield step, [self.corpus.batch(one, epoch) for one in chosen]
 
     # What is told and kept.
 
@@ -210,7 +230,8 @@ class Run:
                 self.log.write("validation", made, epoch=epoch, **checked)
         if self.log is not None and (made % self.config.report_every == 0 or last):
             self.log.write("training", made, epoch=epoch, seconds=round(seconds, 2), **values)
-            told = f"step {made}/{self.steps}  loss {values['loss']:.4f}  {seconds:.0f} s"
+            losses = [f"{n} {values[n]:.4f}" for n in ("loss", "patch", "slot") if n in values]
+            told = f"step {made}/{self.steps}  {'  '.join(losses)}  {seconds:.0f} s"
             print(told, file=sys.stderr, flush=True)
 
     def _keep(self, place: Place) -> None:
@@ -256,7 +277,7 @@ class Run:
             if name in known and tensor.shape == known[name].shape and tensor.is_floating_point()
         }
         base.load_state_dict(learned, strict=False)
-        save(base, self.out)
+        save(base.to(STORED[self.config.stored]), self.out)
         self._encoder.tokenizer.save(str(self.out / "tokenizer.json"))
         if self.adapter is not None:
             _write_adapter(self.out / ADAPTER, self.adapter, state)
@@ -274,17 +295,6 @@ def _write_adapter(folder: Path, described: dict[str, Any], state: dict[str, Ten
         if "lora_" in name
     }
     save_file(factors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-
-
-def _sums(logits: Tensor, targets: Tensor) -> Tensor:
-    """Nats, right guesses and count of the learned tokens."""
-    learned = targets != IGNORED
-    chosen = targets.clamp(min=0)
-    nats = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-    right = ((logits.argmax(dim=-1) == chosen) & learned).sum()
-    return torch.stack([nats, right.float(), learned.sum().float()])
 
 
 def opened(config: TuneConfig) -> Run:
@@ -310,10 +320,19 @@ def opened(config: TuneConfig) -> Run:
     )
     frames = config.frames or network.perceiver.max_frames or MOST_FRAMES
 
-    def corpus(mixture: str) -> Corpus:
+    def corpus(mixture: str, augment: AugmentConfig | None = None) -> Corpus:
         return Corpus(
-            Path(mixture), encoder, network, config.examples, frames, config.squash, config.seed
+            Path(mixture),
+            encoder,
+            network,
+            config.examples,
+            frames,
+            config.squash,
+            config.seed,
+            augment,
+            config.together,
         )
 
     validation = None if config.validation is None else corpus(config.validation)
-    return Run(config, encoder, checkpoint.build(), corpus(config.mixture), validation)
+    training = corpus(config.mixture, config.augment)
+    return Run(config, encoder, checkpoint.build(), training, validation)

@@ -18,11 +18,12 @@ from otter_tuning.training.encoding import Turn
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample: its turns, the last of which is the pair itself, and where its pictures are."""
+    """One sample: its turns, the last of which is the pair itself, and the files that it needs."""
 
     name: str
     turns: tuple[Turn, ...]
     images: str = ""
+    labels: str = ""
 
 
 def read_samples(
@@ -60,7 +61,7 @@ def _sample(
 ) -> Sample:
     pairs = [instructions[one] for one in before if one in instructions and one != name]
     turns = tuple(_turn(pair, most) for pair in [*pairs, instructions[name]])
-    return Sample(name, turns, source.images_path)
+    return Sample(name, turns, source.images_path, source.labels_path)
 
 
 def _turn(pair: Instruction, most_frames: int) -> Turn:
