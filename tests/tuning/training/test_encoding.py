@@ -14,7 +14,7 @@ from tests.tuning.training.conftest import TOKENS, byte_tokenizer
 from otter_model.checkpoint import load
 from otter_runtime.errors import UserError
 from otter_tuning.mimicit.mixture import Source
-from otter_tuning.training.batch import Batch, collate
+from otter_tuning.training.batch import Batch, Row, collate
 from otter_tuning.training.encoding import IGNORED, Encoded, Encoder, Turn
 from otter_tuning.training.mixing import plan, share
 from otter_tuning.training.objective import Objective
@@ -110,7 +110,7 @@ def pixels_of(value: float) -> np.ndarray:
 
 
 def batch_of(turns: list[Turn], seen: dict[str, float]) -> Batch:
-    return collate([(encoder()(turns), lambda name: pixels_of(seen[name]))], TOKENS.pad, 16)
+    return collate([Row(encoder()(turns), lambda name: pixels_of(seen[name]))], TOKENS.pad, 16)
 
 
 @pytest.mark.parametrize("checkpoint", ["mpt", "llama"], indirect=True)
@@ -145,12 +145,12 @@ def test_media_are_the_forward_pass_of_the_network(checkpoint: Path) -> None:
     def pixels(name: str) -> np.ndarray:
         return pixels_of(seen[name])
 
-    encoded = [(encoder()(turns), pixels) for turns in rows]
-    batch = collate(encoded, TOKENS.pad, 16)
+    encoded = [encoder()(turns) for turns in rows]
+    batch = collate([Row(one, pixels) for one in encoded], TOKENS.pad, 16)
     assert len(batch.pixels) <= 6
     with torch.inference_mode():
         together = objective.logits(batch)
-        for row, (one, _) in enumerate(encoded):
+        for row, one in enumerate(encoded):
             media = one.media or (("x",),)
             frames = [
                 torch.stack([torch.from_numpy(pixels(name)) for name in names]) for names in media
@@ -160,29 +160,42 @@ def test_media_are_the_forward_pass_of_the_network(checkpoint: Path) -> None:
             torch.testing.assert_close(together[row, : len(one.ids)], alone, atol=2e-5, rtol=0)
 
 
+def singly(sizes: dict[str, int]) -> dict[str, list[list[int]]]:
+    return {group: [[at] for at in range(size)] for group, size in sizes.items()}
+
+
 @given(
     sizes=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 60), min_size=1),
     batch=st.integers(1, 9),
     epoch=st.integers(0, 3),
 )
 def test_an_epoch_takes_every_sample_once(sizes: dict[str, int], batch: int, epoch: int) -> None:
-    planned = plan(sizes, batch, epoch, seed=1)
+    units = singly(sizes)
+    planned = plan(units, batch, epoch, seed=1)
     for group, size in sizes.items():
         members = [at for one in planned if one.group == group for at in one.members]
         assert sorted(members) == list(range(size))
-    assert planned == plan(sizes, batch, epoch, seed=1)
+    assert planned == plan(units, batch, epoch, seed=1)
 
 
 def test_groups_come_in_proportion_and_epochs_differ() -> None:
-    sizes = {"a": 30_000, "b": 10_000}
-    planned = plan(sizes, 4, 0, seed=0)
+    units = singly({"a": 30_000, "b": 10_000})
+    planned = plan(units, 4, 0, seed=0)
     for part in range(5):
         drawn = planned[part * 2000 : (part + 1) * 2000]
         assert abs(sum(one.group == "a" for one in drawn) / 2000 - 0.75) < 0.03
-    assert planned != plan(sizes, 4, 1, seed=0)
+    assert planned != plan(units, 4, 1, seed=0)
     parts = [share(planned, rank, 3) for rank in range(3)]
     assert len({len(part) for part in parts}) == 1
     assert len({id(one) for part in parts for one in part}) == 10_000 // 3 * 3
+
+
+def test_a_unit_is_drawn_whole() -> None:
+    units = {"a": [[0, 3], [1], [2, 4, 5]]}
+    planned = plan(units, 2, 0, seed=3)
+    drawn = [set(one.members) for one in planned]
+    assert all(sum(set(unit) <= members for members in drawn) == 1 for unit in units["a"])
+    assert [one.place for one in planned] == [0, 1]
 
 
 def test_samples_of_a_source(mixture: Path) -> None:

@@ -1,6 +1,6 @@
 """The pocket Otter's sizes and its weights before training, as the checkpoint that training takes.
 
-    python -m otter_tuning.pocket.network --out build/pocket/fresh
+python -m otter_tuning.pocket.network --out build/pocket/fresh
 """
 
 from __future__ import annotations

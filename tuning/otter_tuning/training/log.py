@@ -42,6 +42,11 @@ class Log:
             for name, value in values.items():
                 self._board.add_scalar(f"{on}/{name}", value, step)
 
+    def close(self) -> None:
+        """Write out what TensorBoard's writer still holds."""
+        if self._board is not None:
+            self._board.close()
+
     def plot(self) -> Path:
         """Loss over steps, training and validation, as an SVG."""
         from matplotlib.figure import Figure

@@ -23,20 +23,13 @@ class Objective(nn.Module):
         self.otter, self.probe = otter, probe
 
     def forward(self, batch: Batch, speak: bool = True) -> Tensor:
-        """(3,) float32: the sum of the learned tokens' cross-entropies in nats (0 without `speak`,
-        which leaves the language model out), and the means of the probe's patches and slots."""
+        """(5,) float32: the sum of the learned tokens' cross-entropies in nats, the means of the
+        probe's patches and slots, and of the learned tokens how many are right and how many there
+        are. Without `speak` the language model is left out, and the words are 0."""
         features, latents = self._look(batch)
-        nats = batch.pixels.new_zeros(())
-        if speak:
-            nats, _ = self._words(batch, latents)
-        return torch.stack([nats, *self._probed(batch, features, latents)])
-
-    def score(self, batch: Batch) -> Tensor:
-        """(5,) float32: `forward`'s three, then the learned tokens that are right, and all."""
-        features, latents = self._look(batch)
-        nats, right = self._words(batch, latents)
-        probed = self._probed(batch, features, latents)
-        return torch.stack([nats, *probed, right.sum().float(), nats.new_tensor(len(right))])
+        none = batch.pixels.new_zeros(())
+        nats, right, learned = self._words(batch, latents) if speak else (none, none, none)
+        return torch.stack([nats, *self._probed(batch, features, latents), right, learned])
 
     def logits(self, batch: Batch) -> Tensor:
         """(B, L, V): each token sees the medium of the last `<image>` at or before it."""
@@ -68,13 +61,13 @@ class Objective(nn.Module):
         media = self.otter.media(placed)
         return self.otter.hidden(batch.ids, batch.media_index, media)[0]
 
-    def _words(self, batch: Batch, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats of the learned tokens, and which of them are right; only they reach the head."""
+    def _words(self, batch: Batch, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Nats of the learned tokens, how many are right, how many; only they reach the head."""
         hidden, targets = self._hidden(batch, latents)[:, :-1], batch.labels[:, 1:]
         learned = targets != IGNORED
         logits, said = self.otter.head(hidden[learned]).float(), targets[learned]
         nats = functional.cross_entropy(logits, said, reduction="sum")
-        return nats, logits.argmax(-1) == said
+        return nats, (logits.argmax(-1) == said).sum().float(), learned.sum().float()
 
     def _probed(self, batch: Batch, features: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
         zero = batch.pixels.new_zeros(())

@@ -153,7 +153,7 @@ class Run:
         weights = torch.tensor([world / tokens, *self._probe_weights(len(batches))], device=device)
         for batch in batches:
             with self.accelerator.autocast():
-                losses = self.objective(batch.to(device), speak)
+                losses = self.objective(batch.to(device), speak)[:3]
             total += losses.detach()
             self.accelerator.backward((losses * weights).sum())
         norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.config.clip)
@@ -191,19 +191,17 @@ class Run:
         sums = torch.zeros(5, device=device)
         planned = plan(self.validation.units, self.config.batch, 0, 0)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        for one in planned[rank::world]:
-            batch = self.validation.batch(one).to(device)
+        for start in range(0, len(planned), world):
+            # Processes step together: one that has no batch left takes the first, for nothing.
+            mine = start + rank < len(planned)
+            batch = self.validation.batch(planned[start + rank] if mine else planned[0]).to(device)
             with self.accelerator.autocast():
-                sums += self._plain_objective().score(batch)
+                sums += self.objective(batch) * float(mine)
         nats, patch, slot, right, learned = self.accelerator.reduce(sums, "sum").tolist()
         told = {"loss": nats / learned, "right": right / learned, "tokens": learned}
         if self.config.probe is not None:
             told |= {"patch": patch / len(planned), "slot": slot / len(planned)}
         return told
-
-    def _plain_objective(self) -> Objective:
-        unwrapped: Objective = self.accelerator.unwrap_model(self.objective)
-        return unwrapped
 
     def _ahead(self) -> Iterator[tuple[int, list[Batch]]]:
         """Every step that is left, with this process's batches."""
@@ -283,6 +281,7 @@ class Run:
             _write_adapter(self.out / ADAPTER, self.adapter, state)
         if self.log is not None:
             self.log.plot()
+            self.log.close()
 
 
 def _write_adapter(folder: Path, described: dict[str, Any], state: dict[str, Tensor]) -> None:
