@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from otter_runtime.compare.album import albums
     from otter_runtime.compare.comparison import compared
     from otter_runtime.compare.gate import WORSE, findings, verdict
-    from otter_runtime.compare.page import Page
+    from otter_runtime.compare.page import Page, wanted
     from otter_runtime.compare.row import rows
     from otter_runtime.compare.summary import as_json, lines
     from otter_runtime.compare.votes import preferences
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     found = findings(comparison, gate)
     said, shown = verdict(comparison, found), rows(pairing.pairs, judge)
     if args.html:
-        pictures = albums(trials, pairing.pairs, PAGE_SIDE)
+        pictures = albums(trials, wanted(pairing.pairs), PAGE_SIDE)
         _write(args.html, Page(comparison, said, found, shown, pictures).html())
     if args.json:
         print(json.dumps(as_json(comparison, found, said, shown)))
@@ -139,13 +139,13 @@ def _votes(
 def _rated(pairing: Pairing, trials: tuple[Trial, Trial], path: Path, port: int) -> VoteFile:
     """The votes once somebody has rated, or had enough of it: they are kept either way."""
     from otter_runtime.compare.album import albums
-    from otter_runtime.compare.ballot import Ballots
+    from otter_runtime.compare.ballot import Ballots, differing, frames
     from otter_runtime.compare.booth import Booth
     from otter_runtime.compare.votes import VoteFile
 
     votes = VoteFile(path, writing=True)
-    differing = [pair for pair in pairing.pairs if not pair.same]
-    ballots = Ballots(pairing, albums(trials, differing, BOOTH_SIDE), votes)
+    pictures = albums(trials, frames(differing(pairing)), BOOTH_SIDE)
+    ballots = Ballots(pairing, pictures, votes)
     if not ballots.pairs:
         print("both say the same everywhere: there is nothing to rate", file=sys.stderr)
         return votes

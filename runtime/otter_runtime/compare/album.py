@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from otter_runtime.compare.pairing import Pair
 from otter_runtime.errors import TrialError
 from otter_runtime.pages.pictures import Small, small
 from otter_runtime.trials import picture
 from otter_runtime.trials.trial import Trial
 
 Album = Mapping[int, Small]  # by the frame's id
+Wanted = tuple[set[int], set[int]]  # the frames of a, and of b
 
 
-def albums(trials: tuple[Trial, Trial], pairs: Collection[Pair], side: int) -> tuple[Album, Album]:
-    """What a and b saw of these pairs, no longer than `side` pixels.
+def albums(trials: tuple[Trial, Trial], wanted: Wanted, side: int) -> tuple[Album, Album]:
+    """What a and b saw in these frames, no longer than `side` pixels.
 
     It is one album where both have their frames from one trial.
     """
-    a = {frame for pair in pairs for frame in pair.a.frames}
-    b = {frame for pair in pairs for frame in pair.b.frames}
+    a, b = wanted
     if trials[0] is trials[1]:
         both = album(trials[0], a | b, side)
         return both, both

@@ -10,11 +10,12 @@ import hashlib
 import random
 import secrets
 import threading
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 
-from otter_runtime.compare.album import Album
+from otter_runtime.compare.album import Album, Wanted
 from otter_runtime.compare.exchange import Exchange
 from otter_runtime.compare.pairing import Pair, Pairing
 from otter_runtime.compare.votes import VoteFile, Won, name, voted
@@ -42,6 +43,19 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     frames: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
 
+def differing(pairing: Pairing) -> list[Pair]:
+    """What there is to rate."""
+    return [pair for pair in pairing.pairs if not pair.same]
+
+
+def frames(pairs: Sequence[Pair]) -> Wanted:
+    """All that a and b saw of these pairs."""
+    return (
+        {frame for pair in pairs for frame in pair.a.frames},
+        {frame for pair in pairs for frame in pair.b.frames},
+    )
+
+
 class Ballots:
     """All pairs that differ, and their votes. Its methods may be called by several threads."""
 
@@ -53,7 +67,7 @@ class Ballots:
         secret: bytes | None = None,
     ) -> None:
         """`albums` are the pictures that a and b saw; `secret` decides the order of answers."""
-        self.pairs = [pair for pair in pairing.pairs if not pair.same]
+        self.pairs = differing(pairing)
         self._pairing, self._votes = pairing, votes
         self._secret = secret or secrets.token_bytes(16)
         self._shared = albums[0] is albums[1]

@@ -7,7 +7,7 @@ intervals are somewhat too narrow for them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -57,12 +57,10 @@ def bootstrapped(figures: Sequence[float], statistic: Statistic = np.mean) -> Es
     return Estimate(n=len(seen), value=value, low=float(low), high=float(high))
 
 
-def _samples(seen: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def _samples(seen: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
     """ROUNDS samples (rounds, n) with replacement, in pieces that fit into memory."""
     generator, left, n = np.random.default_rng(SEED), ROUNDS, len(seen)
-    pieces = []
     while left:
         rounds = min(left, max(1, BATCH // n))
-        pieces.append(seen[generator.integers(0, n, (rounds, n))])
+        yield seen[generator.integers(0, n, (rounds, n))]
         left -= rounds
-    return pieces

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from otter_runtime.compare.album import Album
+from otter_runtime.compare.album import Album, Wanted
 from otter_runtime.compare.comparison import Comparison, Side, Stage
 from otter_runtime.compare.exchange import Exchange
 from otter_runtime.compare.gate import Finding, Verdict
@@ -63,12 +63,9 @@ class Page:
         )
 
     def _questions(self) -> Html:
-        left = {True: PICTURED, False: PICTURED}
-        cards = []
-        for at, row in enumerate(self.rows):
-            left[row.pair.same] -= 1
-            cards.append(self._card(at, row, left[row.pair.same] >= 0))
-        bare = sum(max(0, -rest) for rest in left.values())
+        rows = list(zip(self.rows, _pictured([row.pair for row in self.rows]), strict=True))
+        cards = [self._card(at, row, pictured) for at, (row, pictured) in enumerate(rows)]
+        bare = sum(not pictured for _, pictured in rows)
         about = "Words that only one of both has are marked."
         if bare:
             about += f" {bare} questions are without their pictures, which would be too many."
@@ -103,11 +100,33 @@ class Page:
         )
 
     def _frames(self, pair: Pair) -> Html:
-        """Once where both saw the same; the newest alone where both said the same."""
-        a = _strip(pair.a, self.albums[0], pair.same)
+        """Once where both saw the same."""
+        a = _strip(_looked_at(pair, pair.a), self.albums[0])
         if self.albums[0] is self.albums[1] and pair.a.frames == pair.b.frames:
             return a
-        return tag("div", a, _strip(pair.b, self.albums[1], pair.same), class_="beside")
+        return tag("div", a, _strip(_looked_at(pair, pair.b), self.albums[1]), class_="beside")
+
+
+def wanted(pairs: Sequence[Pair]) -> Wanted:
+    """The frames that a page of these pairs shows."""
+    shown = [pair for pair, pictured in zip(pairs, _pictured(pairs), strict=True) if pictured]
+    return (
+        {frame for pair in shown for frame in _looked_at(pair, pair.a)},
+        {frame for pair in shown for frame in _looked_at(pair, pair.b)},
+    )
+
+
+def _pictured(pairs: Sequence[Pair]) -> Iterator[bool]:
+    """Whether each has its pictures."""
+    left = {True: PICTURED, False: PICTURED}
+    for pair in pairs:
+        left[pair.same] -= 1
+        yield left[pair.same] >= 0
+
+
+def _looked_at(pair: Pair, one: Exchange) -> tuple[int, ...]:
+    """All frames of an answer, the newest alone where both said the same."""
+    return one.frames[-1:] if pair.same else one.frames
 
 
 def _runs(both: Comparison) -> Html:
@@ -174,8 +193,7 @@ def _column(name: str, one: Exchange, text: Html, right: bool | None) -> Html:
     )
 
 
-def _strip(one: Exchange, album: Album, newest: bool) -> Html:
-    frames = one.frames[-1:] if newest else one.frames
+def _strip(frames: Sequence[int], album: Album) -> Html:
     pictures = [shown(album[frame], f"frame {frame}") for frame in frames if frame in album]
     return tag("div", pictures, class_="strip")
 

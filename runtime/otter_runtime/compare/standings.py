@@ -45,14 +45,18 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 def standings(bouts: Sequence[Bout]) -> list[Standing]:
     """The strongest first; their mean is CENTRE. Seeded: the same votes give the same figures."""
+    bouts = [bout for bout in bouts if bout.a != bout.b]
     names = sorted({name for bout in bouts for name in (bout.a, bout.b)})
     if not names:
         return []
     at = {name: number for number, name in enumerate(names)}
     table = np.array([(at[bout.a], at[bout.b], bout.won) for bout in bouts])
-    elo = _elo(_wins(table[None], len(names)))[0]
-    drawn = np.random.default_rng(SEED).integers(0, len(table), (ROUNDS, len(table)))
-    low, high = np.percentile(_elo(_wins(table[drawn], len(names))), [2.5, 97.5], axis=0)
+    kinds, counts = np.unique(table, axis=0, return_counts=True)
+    elo = _elo(_wins(kinds, counts[None], len(names)))[0]
+    # Votes drawn with replacement, by how often each kind of vote is drawn.
+    generator = np.random.default_rng(SEED)
+    drawn = generator.multinomial(len(bouts), counts / len(bouts), ROUNDS)
+    low, high = np.percentile(_elo(_wins(kinds, drawn, len(names))), [2.5, 97.5], axis=0)
     found = [
         _standing(name, bouts, float(elo[i]), float(low[i]), float(high[i]))
         for i, name in enumerate(names)
@@ -74,14 +78,14 @@ def _standing(name: str, bouts: Sequence[Bout], elo: float, low: float, high: fl
     )
 
 
-def _wins(tables: Floats, runs: int) -> Floats:
-    """How often each beat each, (rounds, runs, runs), from votes (rounds, votes, 3)."""
-    wins = np.zeros((len(tables), runs, runs))
-    rounds = np.arange(len(tables))[:, None]
-    a, b, won = tables[..., 0].astype(int), tables[..., 1].astype(int), tables[..., 2]
-    np.add.at(wins, (rounds, a, b), won)
-    np.add.at(wins, (rounds, b, a), 1 - won)
-    return wins + PRIOR / max(1, runs - 1) * (1 - np.eye(runs))
+def _wins(kinds: Floats, counts: NDArray[np.int64], runs: int) -> Floats:
+    """How often each beat each, (rounds, runs, runs), by counts (rounds, kinds) of (a, b, won)."""
+    a, b, won = kinds[:, 0].astype(int), kinds[:, 1].astype(int), kinds[:, 2]
+    of_one = np.zeros((len(kinds), runs, runs))
+    of_one[np.arange(len(kinds)), a, b] = won
+    of_one[np.arange(len(kinds)), b, a] = 1 - won
+    wins: Floats = np.tensordot(counts, of_one, 1)
+    return wins + PRIOR / (runs - 1) * (1 - np.eye(runs))
 
 
 def _elo(wins: Floats) -> Floats:

@@ -57,4 +57,4 @@ def test_ties_are_equal_and_one_that_never_lost_is_finite() -> None:
     a, b = standings([Bout("b", "a", 0.0)] * 10)
     assert (a.name, a.won, b.lost) == ("a", 10, 10)
     assert 1500 < a.elo < 2500
-    assert standings([]) == []
+    assert standings([Bout("a", "a", 0.5)]) == []
