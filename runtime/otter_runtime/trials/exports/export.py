@@ -63,7 +63,7 @@ def export(
     finally:
         shutil.rmtree(beside)
     if job.unreadable:
-        job.missing.append(f"{job.unreadable} messages cannot be read by this version")
+        job.missing.append(f"{len(job.unreadable)} messages cannot be read by this version")
     written = {kind: count for kind, count in job.written.items() if count}
     return Exported(format=name, path=str(to), written=written, missing=job.missing)
 

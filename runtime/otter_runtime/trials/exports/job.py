@@ -30,7 +30,7 @@ class Job:
     """Read `trial`, write the new file or folder `to`.
 
     `missing` says in sentences what the recording lacks; `written` counts what was written, by
-    kind, and `unreadable` messages that this version cannot read.
+    kind, and `unreadable` are the orders of messages that this version cannot read.
     """
 
     trial: Trial
@@ -40,7 +40,7 @@ class Job:
     verdicts: Verdicts
     missing: list[str]
     written: Counter[str] = field(default_factory=Counter)
-    unreadable: int = 0
+    unreadable: set[int] = field(default_factory=set)
 
     def moments(self, step: str) -> Iterator[Moment]:
         """Everything that was shown, asked, published and ordered, as it happened."""
@@ -57,7 +57,7 @@ class Job:
         try:
             return record.message is not None
         except TrialError:
-            self.unreadable += 1
+            self.unreadable.add(record.order)
             return False
 
 
