@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("trial", nargs="+", metavar="TRIAL", type=Path, help="one to be replayed, or two")
     add("--a", type=Path, metavar="BUNDLE", help="the old model (default: as it was recorded)")
     add("--b", type=Path, metavar="BUNDLE", help="the new model")
+    add("--timed", action="store_true", help="each sees what it would have had the time for")
     add("--labels", type=Path, metavar="DIR", help="clips with their labels.json: what is right")
     add("--expect", type=Path, metavar="FILE", help="expected answers, JSON lines")
     add("--votes", type=Path, metavar="FILE", help="votes of --rate (there: votes.jsonl)")
@@ -102,8 +103,9 @@ def _paired(args: argparse.Namespace) -> tuple[Pairing, tuple[Trial, Trial]]:
         raise UserError("give one trial and --b BUNDLE, maybe --a BUNDLE as well, or two trials")
     (trial,) = trials
     with Bar(args.json) as bar:
-        a, lacking = replayed(trial, args.a, bar) if args.a else (recorded(trial), "")
-        b, lacking = replayed(trial, args.b, bar)
+        seen = not args.timed
+        a = replayed(trial, args.a, seen, bar)[0] if args.a else recorded(trial)
+        b, lacking = replayed(trial, args.b, seen, bar)
     if lacking:
         print(f"otter-edge: {lacking}", file=sys.stderr)
     return paired_up(a, b, within_a_trial), (trial, trial)

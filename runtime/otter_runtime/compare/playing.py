@@ -21,13 +21,16 @@ def recorded(trial: Trial) -> Run:
     return run_of(trial.name, trial.records())
 
 
-def replayed(trial: Trial, bundle: Path, progress: Progress) -> tuple[Run, str]:
+def replayed(trial: Trial, bundle: Path, seen: bool, progress: Progress) -> tuple[Run, str]:
     """What this bundle says of the trial, and what it could not be given; "" for nothing.
+
+    With `seen` of the very frames that were answered from in the field, else of those that it would
+    have had by then.
 
     Raises TrialError for a trial that cannot be replayed, BundleError.
     """
     frames = sum(1 for _ in trial.records({SHOW}))
-    replay = Replay(trial, bundle)
+    replay = Replay(trial, bundle, seen=seen)
 
     def watched() -> Iterator[Record]:
         for record in replay.records(inputs=True):

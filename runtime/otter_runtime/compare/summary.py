@@ -47,7 +47,7 @@ def paired(comparison: Comparison) -> str:
     said += f"; {comparison.other_frames} were answered about other frames"
     if comparison.a.clock == comparison.b.clock:
         return said
-    return f"{said}, as a device has not the times of a replay: give --a to replay both"
+    return f"{said}, for a device has other times than a replay: leave --timed out, or give --a"
 
 
 def percents(figure: Estimate) -> str:

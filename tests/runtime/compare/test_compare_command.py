@@ -86,8 +86,9 @@ def compared(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, d
 def test_the_pocket_model_against_itself_is_no_difference(
     trial: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["compare", str(trial), "--a", str(POCKET), "--b", str(POCKET)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "no difference"
+    code, said = compared(capsys, trial, "--a", POCKET, "--b", POCKET, "--timed")
+    assert (code, said["verdict"]) == (0, "no difference")
+    assert said["other_frames"] == said["only_a"] == said["only_b"] == 0
 
 
 def test_the_pocket_model_says_what_was_recorded(
@@ -98,6 +99,7 @@ def test_the_pocket_model_says_what_was_recorded(
     assert said["a"]["model_hash"] == said["b"]["model_hash"] == Bundle.load(POCKET).model_hash
     assert (said["a"]["clock"], said["b"]["clock"]) == ("device", "table")
     assert (said["only_a"], said["only_b"], said["divergence"]) == (0, 0, None)
+    assert said["other_frames"] == 0  # however busy the machine was when it was recorded
     assert said["score"]["first"] == said["score"]["second"] >= 0.9
     assert {"prefill", "decode", "total"} <= {stage["stage"] for stage in said["stages"]}
 

@@ -127,7 +127,7 @@ def test_a_replay_that_saw_other_frames_than_the_device_says_so() -> None:
     comparison = compared(paired_up(run("a", "left", "left"), b, within_a_trial))
     assert comparison.other_frames == 1
     assert "1 were answered about other frames" in paired(comparison)
-    assert "give --a" in paired(comparison)
+    assert "leave --timed out" in paired(comparison)
 
 
 def test_too_few_pairs_are_no_verdict() -> None:
