@@ -40,5 +40,10 @@ class StepCost:
         self._unit_ns[kind] = median_low(times)
 
 
+def putting(count: int) -> tuple[str, int]:
+    """The step that puts `count` tokens of an answer behind its prompt: its name and units."""
+    return ("decode", 1) if count == 1 else ("prefill", count)
+
+
 def _kind(step: str, units: int) -> tuple[str, int]:
     return step, (units - 1).bit_length()

@@ -31,11 +31,16 @@ class Sentence:
         """Whether it is complete, and every token of it counted."""
         return self._counted == len(self.ids) and self.ids[-1] == self._stop
 
+    @property
+    def width(self) -> int:
+        """How many tokens are decided and not yet put, as far as they are put at once."""
+        known = len(self.ids) - (self.ids[-1] == self._stop)
+        return min(known - self._put, self._most)
+
     def next(self) -> tuple[int, list[int]]:
         """What is decided and not yet put; never the stop token."""
         put = self._put
-        known = len(self.ids) - (self.ids[-1] == self._stop)
-        self._put = min(known, put + self._most)
+        self._put += self.width
         return put, self.ids[put : self._put]
 
     def hear(self, rows: Floats) -> None:
@@ -93,6 +98,12 @@ class Deliberation:
     def confidence(self) -> float:
         """The probability of the first choice."""
         return self.choices[0].probability if self.choices else 0.0
+
+    @property
+    def width(self) -> int:
+        """Of the sentence under way."""
+        assert self._sentence is not None
+        return self._sentence.width
 
     def next(self) -> tuple[int, list[int]]:
         """More of the sentence under way, or the next one from its beginning."""

@@ -20,7 +20,7 @@ import msgspec
 from otter_runtime.bundle import Manifest
 from otter_runtime.clock import Clock
 from otter_runtime.composer import Composer
-from otter_runtime.cost import StepCost
+from otter_runtime.cost import StepCost, putting
 from otter_runtime.decoding import Decoder
 from otter_runtime.deliberation import Deliberation
 from otter_runtime.draft import Drafts
@@ -302,7 +302,7 @@ class StepLoop:
     def _decode(self, job: Job, work: Work) -> tuple[str, int]:
         kept, ids = work.voice.next()
         work.held.keep(len(work.tokens) + kept)
-        stage = ("decode", 1) if len(ids) == 1 else ("prefill", len(ids))
+        stage = putting(len(ids))
         self.announce(*stage)
         rows = self._put(work, ids)
         self.counters.decoded += len(ids)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from otter_runtime.cost import StepCost
+from otter_runtime.cost import StepCost, putting
 from otter_runtime.job import Job
 
 NEVER_NS = 1 << 63
@@ -73,7 +73,9 @@ class Schedule:
         if job.work is None:
             return self.cost.ns("prefill", self.chunk)  # its prompt is not written yet
         left = len(job.work.left)
-        return self.cost.ns("prefill", min(left, self.chunk)) if left else self.cost.ns("decode", 1)
+        if left:
+            return self.cost.ns("prefill", min(left, self.chunk))
+        return self.cost.ns(*putting(job.work.voice.width))
 
     def left_ns(self, job: Job, frames: int) -> int:
         """What it costs at least until there is more to say: the next token, or the first one."""
@@ -81,7 +83,7 @@ class Schedule:
             resample_ns = self.cost.ns("resample", frames if job.medium is None else 0)
             return resample_ns + self.cost.ns("prefill", 1)
         if not job.work.left:
-            return self.cost.ns("decode", 1)
+            return self.cost.ns(*putting(job.work.voice.width))
         chunks, rest = divmod(len(job.work.left), self.chunk)
         return chunks * self.cost.ns("prefill", self.chunk) + self.cost.ns("prefill", rest)
 

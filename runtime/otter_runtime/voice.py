@@ -41,6 +41,10 @@ class Voice(Protocol):
     def choices(self) -> tuple[Choice, ...]:
         """What a robot could do instead, where it offered skills."""
 
+    @property
+    def width(self) -> int:
+        """How many tokens `next` puts."""
+
     def next(self) -> tuple[int, list[int]]:
         """How many tokens of the answer to keep after the prompt, and which to put behind them."""
 
@@ -73,11 +77,14 @@ class Speech:
         """Of all tokens together."""
         return self._decoder.confidence
 
+    @property
+    def width(self) -> int:
+        """The newest token, and the draft."""
+        return 1 + len(self._draft)
+
     def next(self) -> tuple[int, list[int]]:
         """The newest token goes behind all others, and what may follow it."""
         ids = self._decoder.ids
-        room = self._decoder.controls.max_new_tokens - len(ids) - 1
-        self._draft = self._drafts.after(ids, room)
         return len(ids) - 1, [*ids[-1:], *self._draft]
 
     def hear(self, rows: Floats) -> None:
@@ -86,5 +93,7 @@ class Speech:
             self.done = self._decoder.next(row) is None or self._decoder.full
             if self.done or self._decoder.ids[-1] != drafted:
                 break
+        ids = self._decoder.ids
+        self._draft = self._drafts.after(ids, self._decoder.controls.max_new_tokens - len(ids) - 1)
         if self.done:
-            self._drafts.remember(self._decoder.ids)
+            self._drafts.remember(ids)

@@ -16,6 +16,7 @@ from otter_runtime.clock import VirtualClock
 from otter_runtime.draft import ANSWERS, Drafts
 from otter_runtime.frame import Frame
 from otter_runtime.loop import StepLoop
+from otter_runtime.prompt import render
 from otter_runtime.wire import Ask, Piece, Said
 
 MakeFrame = Callable[..., Frame]
@@ -115,6 +116,28 @@ def test_an_answer_that_comes_again_takes_one_step(
     again = [call for call in engine.calls if call.startswith(("step", "logits"))]
     assert first == ["step"] * (manifest.decoding.max_new_tokens - 1)
     assert again == [f"logits {manifest.decoding.max_new_tokens - 1}"]
+
+
+def test_a_draft_that_would_pass_the_deadline_is_not_begun(
+    engine: Any, manifest: Manifest, tokenizer: Any, frame: MakeFrame
+) -> None:
+    cost_ms = {"encode": 1.0, "resample": 1.0, "prefill": 3.0, "decode": 4.0}
+    made = msgspec.structs.replace(manifest, step_cost=cost_ms)
+    clock = VirtualClock(cost_ms)
+    loop = StepLoop(engine, made, tokenizer, clock, draft_tokens=15)
+    answers(loop, frame, [(0, 0)])
+    loop.show(frame(1, seed=0))
+    loop.step()
+    begun_ns = clock.now_ns()
+    prompt_ms = len(render(made, tokenizer, TEXTS[0]).ids) * 3.0 + 4
+    deadline_ns = begun_ns + round((prompt_ms + 20) * 1e6)  # five tokens, or no draft of eleven
+    loop.ask(Ask(id="a", text=TEXTS[0], deadline_ns=deadline_ns))
+    events = []
+    while not loop.idle:
+        events += loop.step()
+    (said,) = [event for event in events if isinstance(event, Said)]
+    assert said.partial
+    assert clock.now_ns() < deadline_ns
 
 
 @pytest.mark.parametrize(("asked", "rows"), [(0, 64), (7, 1)])
