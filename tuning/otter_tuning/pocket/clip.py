@@ -20,8 +20,8 @@ import numpy as np
 
 from otter_runtime.labels import action
 from otter_tuning.pocket import questions as q
+from otter_tuning.pocket.data import WINDOW
 from otter_tuning.pocket.kinds import KINDS, SEEDS
-from otter_tuning.pocket.sampling import WINDOW
 from otter_tuning.pocket.world import RATE_HZ, View, World
 
 EPISODES = 4
