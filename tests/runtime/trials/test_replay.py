@@ -5,18 +5,30 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from otter_robots.envelope import seal
+from otter_robots.messages import Abstain
 from otter_runtime.assembly import POCKET
+from otter_runtime.brain import Settings
+from otter_runtime.config import RecordConfig, RunConfig
 from otter_runtime.errors import BundleError, TrialError
+from otter_runtime.frame import Frame
+from otter_runtime.replayed import Player
+from otter_runtime.trials.about import config_file
+from otter_runtime.trials.channels import ordered, told
 from otter_runtime.trials.models import find, recorded_hash
+from otter_runtime.trials.recorder import Recorder
 from otter_runtime.trials.replay import Replay
 from otter_runtime.trials.salvage import Salvage
 from otter_runtime.trials.trial import Record, Trial
+from otter_runtime.wire import Ask, Died, Ready
 
 
 def played(path: Path, inputs: bool = False, bundle: Path | None = None) -> list[Record]:
@@ -103,6 +115,47 @@ def test_the_model_is_found_by_its_hash_or_asked_for(
         find(trial, "ffff")
     (ready,) = of(played(recorded, bundle=bundle), "/event/ready")
     assert ready["model"] == "random"
+
+
+def test_a_brain_that_ended_knows_nothing_of_what_it_saw_before(
+    bundle: Path, frame: Callable[..., Frame], tmp_path: Path
+) -> None:
+    """And what the front said by itself meanwhile stays as it was."""
+    config = RunConfig(bundle=str(bundle), record=RecordConfig(folder=str(tmp_path), reserve_mb=0))
+    recorder = Recorder(config.record, config_file(config), bundle)
+
+    def write(topic: str, message: msgspec.Struct) -> None:
+        recorder.message(topic, lambda: msgspec.json.encode(message))
+
+    def live(first: int) -> None:
+        """Two frames and a question about them."""
+        write(told(Ready), up)
+        for number in (first, first + 1):
+            seen = frame(number)
+            now = msgspec.structs.replace(seen.stamp, mono_ns=time.monotonic_ns())
+            recorder.frame(Frame(now, seen.pixels))
+        ask = Ask(id=str(first), text="Go?", question_id=f"q{first}", frames=2, frame_id=first + 1)
+        write(ordered(Ask), ask)
+
+    up = Player(Settings(bundle=str(bundle))).ready
+    write(ordered(Ask), Ask(id="early", text="Where?"))
+    live(1)
+    write(told(Died), Died("killed"))
+    down = Abstain(reason="brain-down", question_id="q2")
+    recorder.publications([(seal(down, topic="answer", epoch="e", seq=2), down, True)])()
+    live(3)
+    recorder.close()
+    records = list(Replay(Trial(recorder.folder)).records())
+    said = {
+        one["id"]: [stamp["id"] for stamp in one["stamps"]] for one in of(records, "/event/said")
+    }
+    assert said["1"] == [1, 2]
+    assert said["3"] == [3, 4]
+    assert said["early"] == [1]
+    (abstain,) = of(records, "/abstain")
+    assert (abstain["question_id"], abstain["origin"]) == ("q2", "replay")
+    seqs = [one.fields["seq"] for one in records if one.topic in ("/answer", "/abstain")]
+    assert seqs == [1, 2, 3, 4]
 
 
 def test_a_trial_without_frames_is_refused(recorded: Path, tmp_path: Path) -> None:
