@@ -55,12 +55,13 @@ def run(args: argparse.Namespace) -> int:
     from otter_runtime.compare.summary import as_json, lines
     from otter_runtime.compare.votes import preferences
 
-    gate = _gate(args)
+    # What the user got wrong is said now, not after minutes of replay.
+    gate, judge, votes = _gate(args), _judge(args), _votes(args)
     if args.html:
-        _write(args.html, "")  # now, not after minutes of replay
+        _write(args.html, "", "a")
     pairing, trials = _paired(args)
-    judge = _judge(args)
-    votes = _votes(args, pairing, trials)
+    if votes and args.rate:
+        _rate(pairing, trials, votes, args.port)
     comparison = compared(pairing, judge, preferences(pairing, votes) if votes else ())
     found = findings(comparison, gate)
     said, shown = verdict(comparison, found), rows(pairing.pairs, judge)
@@ -111,11 +112,12 @@ def _paired(args: argparse.Namespace) -> tuple[Pairing, tuple[Trial, Trial]]:
     return paired_up(a, b, within_a_trial), (trial, trial)
 
 
-def _write(path: Path, page: str) -> None:
+def _write(path: Path, page: str, mode: str = "w") -> None:
     from otter_runtime.errors import UserError
 
     try:
-        path.write_text(page, encoding="utf-8")
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(page)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); give another") from error
 
@@ -128,37 +130,32 @@ def _judge(args: argparse.Namespace) -> Judge | None:
     return either(judges) if judges else None
 
 
-def _votes(
-    args: argparse.Namespace, pairing: Pairing, trials: tuple[Trial, Trial]
-) -> VoteFile | None:
+def _votes(args: argparse.Namespace) -> VoteFile | None:
     from otter_runtime.compare.votes import VoteFile
 
     if args.rate:
-        return _rated(pairing, trials, args.votes or VOTES, args.port)
+        return VoteFile(args.votes or VOTES, writing=True)
     return VoteFile(args.votes) if args.votes else None
 
 
-def _rated(pairing: Pairing, trials: tuple[Trial, Trial], path: Path, port: int) -> VoteFile:
-    """The votes once somebody has rated, or had enough of it: they are kept either way."""
+def _rate(pairing: Pairing, trials: tuple[Trial, Trial], votes: VoteFile, port: int) -> None:
+    """Until somebody has rated all, or had enough of it: the votes are kept either way."""
     from otter_runtime.compare.album import albums
     from otter_runtime.compare.ballot import Ballots, differing, frames
     from otter_runtime.compare.booth import Booth
-    from otter_runtime.compare.votes import VoteFile
 
-    votes = VoteFile(path, writing=True)
-    pictures = albums(trials, frames(differing(pairing)), BOOTH_SIDE)
-    ballots = Ballots(pairing, pictures, votes)
-    if not ballots.pairs:
+    pairs = differing(pairing)
+    if not pairs:
         print("both say the same everywhere: there is nothing to rate", file=sys.stderr)
-        return votes
+        return
+    ballots = Ballots(pairing, albums(trials, frames(pairs), BOOTH_SIDE), votes)
     booth = Booth(ballots, port)
     print(f"rate at {booth.url}; Ctrl-C ends it, and the same again goes on", file=sys.stderr)
     try:
         while not booth.finished.wait(0.5):
             pass
     except KeyboardInterrupt:
-        print(f"\n{ballots.rated} of {len(ballots.pairs)} are rated", file=sys.stderr)
+        print(f"\n{ballots.rated} of {len(pairs)} are rated", file=sys.stderr)
     finally:
         booth.close()
         votes.close()
-    return votes

@@ -64,9 +64,9 @@ class Booth:
         self._token = secrets.token_urlsafe(16)
         try:
             self._server = _Server((HOST, port), _handler(ballots, self._token, self.finished))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise AddressRefused(
-                f"port {port} cannot be listened at ({error.strerror}); give another --port"
+                f"port {port} cannot be listened at ({error}); give another --port"
             ) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_S,), name="booth", daemon=True

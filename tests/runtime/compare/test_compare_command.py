@@ -227,6 +227,13 @@ def test_mistakes_are_the_user_s(
     assert said in capsys.readouterr().err
 
 
+def test_a_mistake_costs_no_page(trial: Path, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("the last one")
+    assert main(["compare", str(trial), "--html", str(path)]) == 2
+    assert path.read_text() == "the last one"
+
+
 def test_votes_are_needed_for_standings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "votes.jsonl").touch()
     assert main(["rank", str(tmp_path / "votes.jsonl")]) == 2
