@@ -31,8 +31,15 @@ def values(kind: inspect.Type) -> st.SearchStrategy[object]:
         low, high = kind.ge, kind.le
         return st.integers(-(2**63) if low is None else low, 2**63 - 1 if high is None else high)
     if isinstance(kind, inspect.FloatType):
-        above = kind.ge if kind.gt is None else math.nextafter(kind.gt, math.inf)
-        return st.floats(above, kind.le, allow_nan=False, allow_infinity=False)
+        return st.floats(
+            kind.ge if kind.gt is None else kind.gt,
+            kind.le,
+            exclude_min=kind.gt is not None,
+            allow_nan=False,
+            allow_infinity=False,
+            # A process in which an engine ran may round denormals to zero.
+            allow_subnormal=False,
+        )
     if isinstance(kind, inspect.StrType) and kind.pattern:
         return st.from_regex(kind.pattern, fullmatch=True).map(lambda text: text[:64])
     if isinstance(kind, inspect.StrType):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from otter_runtime.ladder import Ladder
 
 UP, DOWN, DWELL_S = [70.0, 80.0, 90.0], [65.0, 75.0, 85.0], 10.0
-celsius = st.floats(0, 120)
+celsius = st.floats(0, 120, allow_subnormal=False)
 maybe = st.none() | celsius
 moments = st.lists(st.tuples(st.floats(0.05, 5), maybe, st.booleans()), max_size=80)
 
