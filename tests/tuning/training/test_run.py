@@ -174,12 +174,25 @@ def launched(config: str, path: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", ["mpt"], indirect=True)
-def test_two_processes_make_the_step_of_one(checkpoint: Path, mixture: Path) -> None:
-    """Two processes of batch 3 are one that accumulates two batches of 3."""
+@pytest.mark.parametrize(
+    ("launcher", "kind", "kept"),
+    [
+        ("ddp.yaml", "MULTI_CPU", "model.safetensors"),
+        ("fsdp.yaml", "FSDP", "pytorch_model_fsdp.bin"),
+    ],
+)
+def test_two_processes_make_the_step_of_one(
+    launcher: str, kind: str, kept: str, checkpoint: Path, mixture: Path
+) -> None:
+    """Two processes of batch 3 are one that accumulates two batches of 3: `pytest -m slow
+    tests/tuning/training -k two_processes`."""
     alone = configured(mixture, checkpoint, "alone", steps=3, accumulate=2)
-    both = configured(mixture, checkpoint, "both", steps=3)
+    both = configured(mixture, checkpoint, "both", steps=3, validation=mixture.name)
     assert call(alone) == 0
-    assert "2 process(es), MULTI_CPU" in launched("ddp.yaml", both)
+    assert f"2 process(es), {kind}" in launched(launcher, both)
+    assert (mixture.parent / "both" / "state" / kept).is_file()
+    # What was kept is taken up: with nothing left to do, the same is written again.
+    assert "3 steps from 3" in launched(launcher, both)
     one, other = state(mixture.parent / "alone"), state(mixture.parent / "both")
     for name, tensor in one.items():
         torch.testing.assert_close(other[name], tensor, atol=2e-5, rtol=0)

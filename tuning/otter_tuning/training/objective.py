@@ -16,11 +16,16 @@ from otter_tuning.training.probe import Probe
 
 
 class Objective(nn.Module):
-    """The network with its losses, as one module: what DDP and FSDP wrap."""
+    """The network with its losses, as one module: what DDP and FSDP wrap.
 
-    def __init__(self, otter: Otter, probe: Probe | None = None) -> None:
+    With `complete` every parameter that learns has a gradient after each batch, zero where the
+    batch had no use for it: FSDP reduces those that have one, and one process may have text where
+    another has pictures.
+    """
+
+    def __init__(self, otter: Otter, probe: Probe | None = None, complete: bool = False) -> None:
         super().__init__()
-        self.otter, self.probe = otter, probe
+        self.otter, self.probe, self.complete = otter, probe, complete
 
     def forward(self, batch: Batch, speak: bool = True) -> Tensor:
         """(5,) float32: the sum of the learned tokens' cross-entropies in nats, the means of the
@@ -28,8 +33,10 @@ class Objective(nn.Module):
         are. Without `speak` the language model is left out, and the words are 0."""
         features, latents = self._look(batch)
         none = batch.pixels.new_zeros(())
+        if self.complete and torch.is_grad_enabled():
+            none = none + sum(0 * p.view(-1)[0] for p in self.parameters() if p.requires_grad)
         nats, right, learned = self._words(batch, latents) if speak else (none, none, none)
-        return torch.stack([nats, *self._probed(batch, features, latents), right, learned])
+        return torch.stack([nats + none, *self._probed(batch, features, latents), right, learned])
 
     def logits(self, batch: Batch) -> Tensor:
         """(B, L, V): each token sees the medium of the last `<image>` at or before it."""

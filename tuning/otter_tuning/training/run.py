@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, set_seed
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -37,6 +37,7 @@ from otter_tuning.training.objective import Objective
 from otter_tuning.training.optimizers import optimizers, share_of_rate
 from otter_tuning.training.parameters import add_lora, choose, quantize
 from otter_tuning.training.probe import Probe
+from otter_tuning.training.sharding import shard_without_accelerators
 
 STATE, PLACE, ADAPTER = "state", "place.json", "adapter"
 STORED = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -72,10 +73,14 @@ class Run:
             mixed_precision="bf16" if config.precision == "bf16" else "no",
             kwargs_handlers=[unused],
         )
+        shard_without_accelerators(self.accelerator)
         self.learning = choose(otter, config.train)
         self.adapter = self._adapt(otter)
         self._plain = otter
-        objective = Objective(otter, self._probe(otter))
+        sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        if sharded and config.optimizer == "muon":
+            raise UserError("Muon moves whole matrices, FSDP holds parts; take adamw, or DDP")
+        objective = Objective(otter, self._probe(otter), complete=sharded)
         self.objective, *self.optimizers = self.accelerator.prepare(
             objective, *optimizers(objective, config)
         )
@@ -125,9 +130,10 @@ class Run:
             self._report(made, values, before + time.monotonic() - began)
             if made % self.config.keep_every == 0 or made == self.steps:
                 self._keep(Place(made, before + time.monotonic() - began))
-        self.accelerator.wait_for_everyone()
+        # Shards are gathered by all processes, and written by one.
+        state = self.accelerator.get_state_dict(self.objective)
         if self.accelerator.is_main_process:
-            self._write()
+            self._write(state)
         self.accelerator.wait_for_everyone()
         return self.out
 
@@ -259,12 +265,9 @@ class Run:
                 return Place(**json.loads((folder / PLACE).read_text()))
         return Place()
 
-    def _write(self) -> None:
+    def _write(self, gathered: dict[str, Tensor]) -> None:
         """The checkpoint that `otter-edge export` takes; with LoRA, an adapter beside the base."""
-        state = {
-            name.removeprefix("otter."): tensor
-            for name, tensor in self.accelerator.get_state_dict(self.objective).items()
-        }
+        state = {name.removeprefix("otter."): tensor for name, tensor in gathered.items()}
         folder = Path(self.config.checkpoint)
         base = open_checkpoint(folder).build()
         plain = {name.replace(".base_layer.", "."): tensor for name, tensor in state.items()}
