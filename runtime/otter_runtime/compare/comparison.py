@@ -18,6 +18,7 @@ from otter_runtime.compare.interval import Estimate, bootstrapped, share
 from otter_runtime.compare.pairing import Pair, Pairing
 from otter_runtime.compare.truth import Judge, verdicts
 from otter_runtime.compare.wording import likeness, parting
+from otter_runtime.errors import UserError
 from otter_runtime.paired import Paired, paired
 from otter_runtime.percentile import percentile
 
@@ -101,7 +102,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def compared(
     pairing: Pairing, judge: Judge | None = None, votes: Sequence[Preference] = ()
 ) -> Comparison:
-    """The figures; the score is by `judge` where it knows any answer, else by `votes`."""
+    """The figures; the score is by `judge`, where there is one, else by `votes`.
+
+    Raises UserError where the judge knows no answer at all.
+    """
     pairs = pairing.pairs
     silent = [(pair.a.answer is None, pair.b.answer is None) for pair in pairs]
     abstentions = _score("abstained", silent)
@@ -141,8 +145,13 @@ def _side(run: Run) -> Side:
 def _judged(pairs: Sequence[Pair], judge: Judge | None) -> list[tuple[bool, bool]]:
     if judge is None:
         return []
-    found = (verdicts(pair, judge) for pair in pairs)
-    return [verdict for verdict in found if verdict is not None]
+    found = [known for pair in pairs if (known := verdicts(pair, judge)) is not None]
+    if not found:
+        raise UserError(
+            f"nobody knows what is right: none of the {len(pairs)} questions is one that --labels "
+            "or --expect is about; they go by the very words, and the file's name without folders"
+        )
+    return found
 
 
 def _score(

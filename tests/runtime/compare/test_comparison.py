@@ -130,6 +130,11 @@ def test_a_replay_that_saw_other_frames_than_the_device_says_so() -> None:
     assert "leave --timed out" in paired(comparison)
 
 
+def test_a_judge_who_knows_nothing_is_a_mistake() -> None:
+    with pytest.raises(UserError, match="none of the 2 questions"):
+        compared(pairing(["left"] * 2, ["left"] * 2), lambda text, asked: None)
+
+
 def test_too_few_pairs_are_no_verdict() -> None:
     with pytest.raises(UserError, match="only 2 questions"):
         said_by(["left"] * 2, ["left"] * 2, min_pairs=3)
