@@ -147,7 +147,7 @@ class Run:
         checkpoint, manifest = open_checkpoint(CHECKPOINT), Bundle.load(SHIPPED).manifest
         if name != variant:
             checkpoint = injected(checkpoint)
-        samples = read_samples(self._calibration(), manifest.preprocess, manifest.tokens.image)
+        samples = read_samples(self.calibration(), manifest.preprocess, manifest.tokens.image)
         export = Export(checkpoint, CHOICES[name], samples, Settings.of(manifest), threads=1)
         return export.write(folder / "bundle")
 
@@ -168,7 +168,8 @@ class Run:
         drawn = planning_cases(self.episodes(), -(-self.questions // len(CLASSES)), self.seed)
         return sorted(drawn, key=lambda case: (case.episode, case.frames))
 
-    def _calibration(self) -> Path:
+    def calibration(self) -> Path:
+        """The calibration samples' file; made at the first call."""
         path = self.folder / "calibration.npz"
         if not path.exists():
             calibration.main(["--out", str(path), "--quiet"])

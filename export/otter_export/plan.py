@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from otter_export.devices import DEVICES, Device
 from otter_export.network_size import (
     FLOAT,
     OF_GRAPH,
@@ -23,6 +22,8 @@ from otter_export.network_size import (
 from otter_export.precision import RECIPES, Choice
 from otter_export.precision.int4 import span_size
 from otter_model.config import OtterConfig
+from otter_runtime.bench.devices import DEVICES, Device
+from otter_runtime.bench.forecast import MATRIX_SHARE, decode_rate, matrix_ms
 
 GB = 1e9
 # A usual plan: exemplars, question and answer held, of which so many tokens are new at a question.
@@ -30,10 +31,6 @@ CONTEXT, FRESH = 512, 64
 # What a device needs beside the model: system, CUDA and TensorRT, activations. An estimate.
 OVERHEAD_GB = 2.0
 TIGHT = 0.7
-# Share of the stated bandwidth that decoding reaches, by GB per token: estimated on what NVIDIA
-# measured of TensorRT-Edge-LLM on Orin.
-EFFICIENCY = ((1.0, (0.5, 0.65)), (3.0, (0.65, 0.8)), (float("inf"), (0.8, 0.9)))
-MATRIX_SHARE = 0.5  # of the dense rate, in prefill and encode; same source
 FORMULAS = (
     f"decode tok/s = η · bandwidth / bytes per token (weights, K/V of {CONTEXT} tokens, one "
     "medium); η = 0.50-0.65 below 1 GB, 0.65-0.80 below 3 GB, 0.80-0.90 above",
@@ -141,15 +138,11 @@ class Plan:
         read = self.sizes["decoder"] - table_bytes(self.config, self.choice.parts())
         encode = self._ms(device, "vision", encode_flops(self.config), self.sizes["vision"])
         prefill = self._ms(device, "decoder", prefill_flops(self.config, FRESH), read)
-        per_token = (read + cache_bytes(self.config, CONTEXT)) / GB
-        low, high = next(shares for limit, shares in EFFICIENCY if per_token < limit)
-        fastest = device.bandwidth / per_token
-        decode = (round(low * fastest, 1), round(high * fastest, 1))
+        decode = decode_rate(device, read + cache_bytes(self.config, CONTEXT))
         return Forecast(device.name, need, fit, encode, prefill, decode)
 
     def _ms(self, device: Device, part: str, operations: int, read: int) -> float:
-        rate = MATRIX_SHARE * device.rate(self.choice.parts()[part])
-        return round(1e3 * max(operations / rate, read / (GB * device.bandwidth)), 1)
+        return matrix_ms(device, self.choice.parts()[part], operations, read)
 
     def _moments_bytes(self) -> int:
         """What int4 keeps of calibration: second moments in spans, of every layer."""

@@ -40,6 +40,7 @@ COMMANDS = {
     "doctor": "what is wrong with this machine, and what helps; how late a camera is",
     "keys": "make, list and revoke the keys of clients beyond this machine",
     "audit": "who connected, who was turned away, who ordered what",
+    "bench": "how long each stage takes here, cold and warm, in every power mode",
     "build": "build TensorRT engines of a bundle, on the device that will run them",
 }
 

@@ -17,21 +17,26 @@ from typing import Any
 import pytest
 
 from otter_export.commands import export
-from otter_export.devices import DEVICES
 from otter_export.graphs import write_graphs
 from otter_export.layers import Weights
 from otter_export.network_size import encode_flops, graph_bytes, prefill_flops
-from otter_export.plan import Plan
+from otter_export.plan import CONTEXT, FRESH, Plan
 from otter_export.precision import RECIPES, TARGETS, Choice
 from otter_export.progress import silent
 from otter_export.reference import Reference
 from otter_export.sample import random_samples
+from otter_model.checkpoint import open_checkpoint
 from otter_model.config import Family, OtterConfig
 from otter_model.published import PUBLISHED
 from otter_model.random_weights import RandomTensors
 from otter_model.tiny import tiny_config
-from otter_runtime.bundle import GRAPHS
+from otter_runtime.assembly import POCKET
+from otter_runtime.bench import forecast as of_bundle
+from otter_runtime.bench.devices import DEVICES, Device
+from otter_runtime.bundle import GRAPHS, Bundle
 from otter_runtime.errors import UserError
+
+POCKET_CHECKPOINT = Path(__file__).parents[2] / "tuning" / "pocket" / "checkpoint"
 
 
 def wide_config(family: Family) -> OtterConfig:
@@ -150,3 +155,18 @@ def test_the_largest_memory_is_near_the_plans(tmp_path: Path) -> None:
     measured = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
     assert measured < 5
     assert Plan(PUBLISHED["otter-mpt1b"], Choice()).peak_gb == pytest.approx(measured, rel=0.15)
+
+
+def test_a_device_predicts_from_a_bundle_what_the_plan_did_from_its_config() -> None:
+    config = open_checkpoint(POCKET_CHECKPOINT).config
+    planned = {one.device: one for one in Plan(config, Choice.all("int8")).forecasts()}
+    bundle = Bundle.load(POCKET)
+    for device in DEVICES:
+        told, plan = of_bundle.forecast(bundle, device, CONTEXT), planned[device.name]
+        assert plan.decode_tokens_s is not None
+        assert told.decode_tokens_s == pytest.approx(plan.decode_tokens_s, rel=0.02)
+    slow = Device("slow", 8, bandwidth=1e6, fp16=1e-3, int8=2e-3)  # bound by arithmetic
+    told = of_bundle.forecast(bundle, slow, FRESH)
+    encode, prefill = encode_flops(config), prefill_flops(config, FRESH)
+    assert told.encode_ms == pytest.approx(1e3 * encode / 1e9, rel=0.1)
+    assert told.prefill_ms == pytest.approx(1e3 * prefill / 1e9, rel=0.1)

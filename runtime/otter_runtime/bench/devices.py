@@ -1,4 +1,4 @@
-"""The devices that a plan is made for: memory, bandwidth, arithmetic, as NVIDIA states them.
+"""The devices that speeds are predicted for: memory, bandwidth, arithmetic, as NVIDIA states them.
 
 Dense rates, not the sparse ones of the data sheets. Sources: NVIDIA's data sheets and the "Super"
 announcement for Orin Nano and NX; Thor's int8 rate is its dense FP8 rate.
@@ -33,3 +33,16 @@ DEVICES = (
     Device("AGX Orin 64GB", 64, 205, 42, 85),
     Device("Thor T5000", 128, 273, 259, 517),
 )
+
+
+def device_of(model: str, power_mode: str) -> Device | None:
+    """Which of `DEVICES` calls itself `model` (its device tree's words); None for any other.
+
+    The "Super" rates are those of the power modes that came with that name.
+    """
+    kinds = {"Orin Nano": "Orin Nano 8GB", "Orin NX": "Orin NX 16GB"}
+    kinds |= {"AGX Orin": "AGX Orin 64GB", "Thor": "Thor T5000"}
+    name = next((known for words, known in kinds.items() if words in model), "")
+    super_name = f"{name} Super" if "SUPER" in power_mode.upper() else name
+    known = {device.name: device for device in DEVICES}
+    return known.get(super_name) or known.get(name)
