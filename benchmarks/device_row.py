@@ -1,9 +1,10 @@
-"""One row of the README's table of devices, from what `on_device.sh` gathered.
+"""Rows for the README's table of devices, one per power mode, from what `on_device.sh` gathered.
 
     python benchmarks/device_row.py FOLDER
 
-FOLDER has facts.txt (`name: value` lines), build.json, latency.json and tests.txt. Prints the row
-(with its head) and one JSON line; nothing in it is computed but tokens per second.
+FOLDER has facts.txt (`name: value` lines), build.json, bench.json, latency.json and tests.txt.
+Prints the rows (with their head), what they were measured with, and one JSON line; nothing is
+computed here.
 """
 
 from __future__ import annotations
@@ -13,69 +14,51 @@ import sys
 from pathlib import Path
 from typing import Any
 
-COLUMNS = {
-    "device": "device",
-    "l4t": "L4T",
-    "tensorrt": "TensorRT",
-    "power": "power mode",
-    "bundle": "bundle",
-    "encode_ms": "encode ms",
-    "prefill_ms": "prefill ms",
-    "decode_tokens_s": "decode tok/s",
-    "answers": "golden answers",
-    "tests": "device tests",
-}
+import msgspec
+
+from otter_runtime.bench.device_bench import ModeReport
+from otter_runtime.bench.rows import table
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the row; 2 where the folder is not what on_device.sh writes."""
+    """Print the rows; 2 where the folder is not what on_device.sh writes."""
     words = sys.argv[1:] if arguments is None else arguments
     if len(words) != 1:
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
     try:
-        report = row(Path(words[0]))
-    except (OSError, KeyError, ValueError, IndexError) as error:
+        report = gathered(Path(words[0]))
+        print(shown(report))
+    except (OSError, KeyError, ValueError, IndexError, msgspec.ValidationError) as error:
         print(f"{words[0]} is not what on_device.sh writes ({error!r}); run that", file=sys.stderr)
         return 2
-    print(table([report]))
     print(json.dumps(report))
     return 0
 
 
-def row(folder: Path) -> dict[str, Any]:
-    """The row as values, with everything that was gathered behind it."""
-    facts = dict(
-        line.split(": ", 1)
-        for line in (folder / "facts.txt").read_text().splitlines()
-        if ": " in line
-    )
-    build = json.loads((folder / "build.json").read_text())
-    latency = json.loads((folder / "latency.json").read_text())
-    stages = {name: stage["median_ms"] for name, stage in latency["stages_ms"].items()}
-    figures = build["figures"]
+def gathered(folder: Path) -> dict[str, Any]:
+    """All that was gathered, by file."""
+    lines = (folder / "facts.txt").read_text().splitlines()
+    found = {
+        name: json.loads((folder / f"{name}.json").read_text())
+        for name in ("build", "bench", "latency")
+    }
     return {
-        "device": facts["model"],
-        "l4t": facts["l4t"],
-        "tensorrt": build["tensorrt"],
-        "power": facts["power"],
-        "bundle": latency["bundle"],
-        "encode_ms": stages["encode"],
-        "prefill_ms": stages["prefill"],
-        "decode_tokens_s": round(1e3 / stages["decode"], 1),
-        "answers": f"{figures['answers_equal']}/{figures['answers']}",
+        "facts": dict(line.split(": ", 1) for line in lines if ": " in line),
         "tests": (folder / "tests.txt").read_text().splitlines()[-1].strip("= "),
-        "facts": facts,
-        "build": build,
-        "latency": latency,
+        **found,
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def shown(report: dict[str, Any]) -> str:
     """Markdown, for the README."""
-    lines = ["| " + " | ".join(COLUMNS.values()) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(str(row[name]) for name in COLUMNS) + " |" for row in rows]
-    return "\n".join(lines)
+    bench, build, facts = report["bench"], report["build"], report["facts"]
+    figures = build["figures"]
+    return (
+        f"{table(bench['device'], msgspec.convert(bench['modes'], list[ModeReport]))}\n"
+        f"L4T {facts['l4t']}; TensorRT {build['tensorrt']}; golden answers "
+        f"{figures['answers_equal']}/{figures['answers']}; device tests: {report['tests']}"
+    )
 
 
 if __name__ == "__main__":

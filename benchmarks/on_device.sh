@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Everything that only a device can show, in one command: facts about it, the engine's build, the
-# device tests, the latency benchmark; at the end a row for the README's table and one JSON line.
+# device tests, every stage cold and warm in each power mode, the loop's latency; at the end rows for
+# the README's table, each beside what was predicted, and one JSON line.
 #
 #     benchmarks/on_device.sh [BUNDLE [RESULTS]]
 #
-# BUNDLE defaults to a copy of the packaged pocket model, RESULTS to ./on-device. Lock the clocks
-# before (sudo nvpmodel -m 0; sudo jetson_clocks): without that no figure repeats.
-# LATENCY_ARGS are passed on to benchmarks/latency.py.
+# BUNDLE defaults to a copy of the packaged pocket model, RESULTS to ./on-device. With sudo it takes
+# every power mode that the device has and puts back the one before; without, only the present one is
+# measured. BENCH_ARGS are passed on to `otter-edge bench`, LATENCY_ARGS to benchmarks/latency.py.
 # Exit code: 2 where TensorRT or a GPU is missing, 1 where a device test fails.
 set -euo pipefail
 
@@ -56,6 +57,10 @@ results=$(cd "$OLDPWD" && cd "$results" && pwd)
 passed=0
 OTTER_EDGE_BUNDLE=$bundle "$python" -m pytest -m jetson tests/runtime/test_on_device.py 2>&1 |
     tee "$results/tests.txt" || passed=1
+
+read -r -a more <<<"${BENCH_ARGS:-}"
+"$python" -m otter_runtime bench --device --bundle "$bundle" --provider tensorrt-native --json \
+    ${more[@]+"${more[@]}"} >"$results/bench.json"
 
 read -r -a more <<<"${LATENCY_ARGS:-}"
 "$python" benchmarks/latency.py --bundle "$bundle" --provider tensorrt-native --json \

@@ -32,6 +32,7 @@ def run(folder: Path, python_path: str = "") -> subprocess.CompletedProcess[str]
         **os.environ,
         "PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(filter(None, [python_path, *sys.path])),
+        "BENCH_ARGS": "--seconds 0.05",
         "LATENCY_ARGS": "--seconds 0.05 --read-gb 0.05",
     }
     words = ["bash", str(SCRIPT), "", "results"]
@@ -58,29 +59,39 @@ def test_the_whole_of_it_with_stand_ins(tmp_path: Path) -> None:
     done = run(tmp_path, f"{tmp_path}{os.pathsep}{ROOT}")
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["tensorrt"] == "10.3.0"
-    assert report["answers"] == "8/8"
+    assert report["build"]["tensorrt"] == "10.3.0"
+    assert "golden answers 8/8" in done.stdout
     assert "4 passed" in report["tests"]
+    assert report["bench"]["modes"][0]["measured"]["engine"]["provider"] == "tensorrt-native"
     assert report["latency"]["engine"]["provider"] == "tensorrt-native"
 
 
-def test_the_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stages = {
-        name: {"median_ms": ms} for name, ms in (("encode", 4), ("prefill", 9), ("decode", 5))
+        name: {"cold_ms": 10 * ms, "median_ms": ms}
+        for name, ms in (("encode", 4), ("resample", 2), ("prefill", 9), ("decode", 5))
     }
+    measured = {"bundle": "pocket", "provider": "tensorrt-native", "load_s": 2, "stages": stages}
+    predicted = {"encode_ms": 3.0, "prefill_ms": 8.0, "decode_tokens_s": [150, 260]}
+    modes = [
+        {"mode": "MAXN", "gpu_mhz": 918, "measured": measured, "predicted": predicted},
+        {"mode": "10W", "note": "it wants a restart"},
+    ]
     build = {"tensorrt": "10.3.0", "figures": {"answers_equal": 8, "answers": 8}}
     (tmp_path / "facts.txt").write_text("model: Orin NX\nl4t: R36\npower: MAXN\n")
     (tmp_path / "build.json").write_text(json.dumps(build))
-    (tmp_path / "latency.json").write_text(json.dumps({"bundle": "pocket", "stages_ms": stages}))
+    (tmp_path / "bench.json").write_text(json.dumps({"device": "Orin NX", "modes": modes}))
+    (tmp_path / "latency.json").write_text("{}")
     (tmp_path / "tests.txt").write_text("....\n==== 4 passed in 9 s ====\n")
     assert device_row.main([str(tmp_path)]) == 0
-    head, _, shown, last = capsys.readouterr().out.splitlines()
-    assert head.startswith("| device | L4T |")
-    assert (
-        shown
-        == "| Orin NX | R36 | 10.3.0 | MAXN | pocket | 4 | 9 | 200.0 | 8/8 | 4 passed in 9 s |"
+    head, _, first, second, *_, last = capsys.readouterr().out.splitlines()
+    assert head.startswith("| device | power mode |")
+    assert first.startswith("| Orin NX | MAXN | ?/918 | ? | pocket | tensorrt-native | 2.0 |")
+    assert first.endswith(
+        "| 40.0 → 4.0 (3.0) | 20.0 → 2.0 | 90.0 → 9.0 (8.0) | 20.0 → 200.0 (150-260) |"
     )
-    assert json.loads(last)["decode_tokens_s"] == 200
+    assert second.startswith("| Orin NX | 10W | - |")
+    assert json.loads(last)["tests"] == "4 passed in 9 s"
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

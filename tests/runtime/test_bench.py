@@ -143,11 +143,7 @@ def test_without_nvpmodel_there_are_no_modes(jetson: Path, tmp_path: Path) -> No
     ("model", "mode", "name"),
     [
         ("NVIDIA Jetson Orin Nano Developer Kit", "15W", "Orin Nano 8GB"),
-        (
-            "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super",
-            "MAXN_SUPER",
-            "Super",
-        ),
+        ("NVIDIA Jetson Orin Nano Developer Kit Super", "MAXN_SUPER", "Orin Nano 8GB Super"),
         (MODEL, "25W", "Orin NX 16GB"),
         ("NVIDIA Jetson AGX Orin Developer Kit", "MAXN", "AGX Orin 64GB"),
         ("NVIDIA Jetson AGX Thor Developer Kit", "120W", "Thor T5000"),
