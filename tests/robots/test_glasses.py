@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import socket
@@ -42,8 +43,7 @@ def free_port() -> int:
 
 def test_a_picture_is_found_in_any_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import camera
-
+    camera = importlib.import_module("camera")
     wanted = jpegs(3)
     stream = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n".join([b"", *wanted, b"--end"])
     assert list(camera.pictures(io.BufferedReader(io.BytesIO(stream)))) == wanted

@@ -65,9 +65,9 @@ def _cells(device: str, report: ModeReport) -> list[str]:
         found["bundle"],
         found["provider"],
         f"{found['load_s']:.1f}",
-        milliseconds("encode", told and told.encode_ms),
+        milliseconds("encode", told.encode_ms if told else None),
         milliseconds("resample"),
-        milliseconds("prefill", told and told.prefill_ms),
+        milliseconds("prefill", told.prefill_ms if told else None),
         rate,
     ]
 
