@@ -14,24 +14,14 @@ import numpy as np
 import rerun as rr
 import rerun.blueprint as rrb
 
-from otter_robots.messages import (
-    Abstain,
-    Answer,
-    Command,
-    Fault,
-    Governor,
-    Health,
-    Instruct,
-    Question,
-    Status,
-)
+from otter_robots.messages import Answer, Governor, Health, Instruct, Question
 from otter_runtime.trials.exports.job import Asked, Job, captured_ns, figures
+from otter_runtime.trials.exports.lines import Level, line
 from otter_runtime.trials.trial import Record, Sight
 
 APPLICATION = "otter-edge"
 TRIAL, FRAME = "trial", "frame"  # the timelines: the trial's clock, the newest frame's number
 MARKDOWN = "text/markdown"
-INFO, WARN, ERROR = "INFO", "WARN", "ERROR"
 
 
 def write(job: Job) -> None:
@@ -84,12 +74,8 @@ class Telling:
             Question: self._question,
             Instruct: self._question,
             Answer: self._answer,
-            Abstain: self._abstain,
-            Fault: self._fault,
             Governor: self._governor,
             Health: self._health,
-            Command: self._command,
-            Status: self._status,
         }
 
     def about(self) -> None:
@@ -107,7 +93,7 @@ class Telling:
         self._at(captured_ns(sight))
         self._recording.set_time(FRAME, sequence=sight.show.stamp.id)
         if not sight.file:
-            self._log("frame", WARN, f"frame {sight.show.stamp.id} was not recorded")
+            self._log("frame", "WARN", f"frame {sight.show.stamp.id} was not recorded")
             return
         media = f"image/{sight.show.encoding}"
         stamp = sight.show.stamp
@@ -120,14 +106,17 @@ class Telling:
 
     def tell(self, record: Record) -> None:
         """A message, where there is something to show of it."""
+        self._at(record.log_ns)
+        happened = line(record)
+        if happened is not None:
+            self._log(happened.kind, happened.level, happened.text)
         tell = self._tell.get(type(record.message))
         if tell is not None:
-            self._at(record.log_ns)
             tell(record.message, record)
 
     def _question(self, message: Question | Instruct, record: Record) -> None:
         self._asked.hear(record)
-        self._log("question", INFO, message.text)
+        self._log("question", "INFO", message.text)
 
     def _answer(self, answer: Answer, record: Record) -> None:
         asked = self._asked.text(answer)
@@ -135,24 +124,16 @@ class Telling:
         document = rr.TextDocument("\n".join(_page(asked, answer)), media_type=MARKDOWN)
         values = {name: value for name, value in _facts(answer, record) if value not in ("", [])}
         self._recording.log("answer", document, rr.AnyValues(**values))
-        late = WARN if answer.late or answer.partial else INFO
-        self._log("answer", late, f"{answer.text}  (to: {asked})" if asked else answer.text)
+        level: Level = "WARN" if answer.late or answer.partial else "INFO"
+        self._log("answer", level, f"{answer.text}  (to: {asked})" if asked else answer.text)
         self._plot("age", "age_ms", answer.age_ms)
         self._plot("confidence", "confidence", answer.confidence)
         for stage, spent_ms in answer.timing.items():
             self._plot("timing", stage, spent_ms)
         if verdict is not None:
-            self._log("correction", INFO, verdict.corrected or "right")
-
-    def _abstain(self, message: Abstain, _: Record) -> None:
-        self._log("abstain", WARN, f"{message.reason}: {message.detail}")
-
-    def _fault(self, fault: Fault, _: Record) -> None:
-        over = " is over" if fault.cleared else ""
-        self._log("fault", INFO if fault.cleared else ERROR, f"{fault.code}{over}: {fault.detail}")
+            self._log("correction", "INFO", verdict.corrected or "right")
 
     def _governor(self, governor: Governor, _: Record) -> None:
-        self._log("governor", WARN, f"step {governor.step} of {governor.steps}: {governor.reason}")
         self._plot("heat", "governor_step", governor.step)
         self._plot("heat", "temperature_c", governor.temperature_c)
 
@@ -164,17 +145,10 @@ class Telling:
                 self._plot("health", name, value)
         self._job.written["health"] += 1
 
-    def _command(self, command: Command, record: Record) -> None:
-        if not record.topic.startswith("/request/"):  # where it was asked for; it follows, told
-            self._log("command", WARN, f"{command.name} {command.arguments or ''}")
-
-    def _status(self, status: Status, _: Record) -> None:
-        self._log("status", INFO, f"{status.state} {status.detail} {status.model}".strip())
-
     def _at(self, log_ns: int) -> None:
         self._recording.set_time(TRIAL, timestamp=np.datetime64(log_ns, "ns"))
 
-    def _log(self, kind: str, level: str, text: str) -> None:
+    def _log(self, kind: str, level: Level, text: str) -> None:
         self._recording.log(f"log/{kind}", rr.TextLog(text, level=level))
         self._job.written[kind] += 1
 

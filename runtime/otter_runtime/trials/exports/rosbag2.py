@@ -15,25 +15,16 @@ import numpy as np
 
 from otter_robots.adapters.ros2.bag_node import BagNode
 from otter_robots.adapters.ros2.config import Config
-from otter_robots.adapters.ros2.diagnostics import ERROR, OK, WARN, diagnostics, header, time
+from otter_robots.adapters.ros2.diagnostics import OK, WARN, diagnostics, header, time
 from otter_robots.adapters.ros2.node import DIAGNOSTICS, IMAGE, STRING, Fields
-from otter_robots.messages import (
-    Abstain,
-    Answer,
-    Command,
-    Fault,
-    Governor,
-    Health,
-    Instruct,
-    Question,
-    Status,
-)
+from otter_robots.messages import Abstain, Answer, Governor, Health, Instruct, Question
 from otter_runtime.trials.exports.job import Job, captured_ns, figures
+from otter_runtime.trials.exports.lines import Line, line
 from otter_runtime.trials.trial import Record, Sight
 
 NUMBER, LOG = "std_msgs/msg/Float64", "rcl_interfaces/msg/Log"
 LOG_TOPIC = "/rosout"
-_LEVELS = {OK: 20, WARN: 30, ERROR: 40}  # rcl_interfaces/msg/Log's INFO, WARN, ERROR
+_LEVELS = {"INFO": 20, "WARN": 30, "ERROR": 40}  # of rcl_interfaces/msg/Log
 
 
 def write(job: Job) -> None:
@@ -62,11 +53,8 @@ class Bag:
             Instruct: self._question,
             Answer: self._answer,
             Abstain: self._abstain,
-            Fault: self._fault,
             Governor: self._governor,
             Health: self._health,
-            Command: self._command,
-            Status: self._status,
         }
 
     def show(self, sight: Sight) -> None:
@@ -84,6 +72,9 @@ class Bag:
 
     def tell(self, record: Record) -> None:
         """A message, where there is a ROS message for it."""
+        happened = line(record)
+        if happened is not None:
+            self._log(happened, record.log_ns)
         tell = self._tell.get(type(record.message))
         if tell is not None:
             tell(record.message, record)
@@ -101,17 +92,10 @@ class Bag:
         for stage, spent_ms in answer.timing.items():
             self._number(f"timing/{stage}", spent_ms, record)
 
-    def _abstain(self, abstain: Abstain, record: Record) -> None:
+    def _abstain(self, _: Abstain, record: Record) -> None:
         self._text("answer", record.data.decode(), record, counted=False)
-        self._log("abstain", WARN, f"{abstain.reason}: {abstain.detail}", record)
-
-    def _fault(self, fault: Fault, record: Record) -> None:
-        over = " is over" if fault.cleared else ""
-        level = OK if fault.cleared else ERROR
-        self._log("fault", level, f"{fault.code}{over}: {fault.detail}", record)
 
     def _governor(self, governor: Governor, record: Record) -> None:
-        self._log("governor", WARN, f"step {governor.step}: {governor.reason}", record)
         for name, value in figures(governor):
             self._number(f"governor/{name}", value, record)
 
@@ -126,13 +110,6 @@ class Bag:
             self._number(f"health/{field}", value, record)
         self._job.written["health"] += 1
 
-    def _command(self, command: Command, record: Record) -> None:
-        if not record.topic.startswith("/request/"):  # where it was asked for; it follows, told
-            self._log("command", WARN, f"{command.name} {command.arguments or ''}", record)
-
-    def _status(self, status: Status, record: Record) -> None:
-        self._log("status", OK, f"{status.state} {status.detail} {status.model}".strip(), record)
-
     def _text(self, name: str, text: str, record: Record, counted: bool = True) -> None:
         self._record(self._named(name), STRING, {"data": text}, record.log_ns)
         self._job.written[name] += counted
@@ -141,18 +118,18 @@ class Bag:
         if value is not None:
             self._record(self._named(name), NUMBER, {"data": float(value)}, record.log_ns)
 
-    def _log(self, kind: str, level: int, text: str, record: Record) -> None:
+    def _log(self, happened: Line, at_ns: int) -> None:
         fields = {
-            "stamp": time(record.log_ns),
-            "level": _LEVELS[level],
-            "name": f"{self._config.node}.{kind}",
-            "msg": text,
+            "stamp": time(at_ns),
+            "level": _LEVELS[happened.level],
+            "name": f"{self._config.node}.{happened.kind}",
+            "msg": happened.text,
             "file": "",
             "function": "",
             "line": 0,
         }
-        self._record(LOG_TOPIC, LOG, fields, record.log_ns)
-        self._job.written[kind] += 1
+        self._record(LOG_TOPIC, LOG, fields, at_ns)
+        self._job.written[happened.kind] += 1
 
     def _record(self, topic: str, kind: str, fields: Fields, at_ns: int) -> None:
         if topic not in self._known:

@@ -94,10 +94,10 @@ def test_what_went_wrong_is_in_ros_own_log(eventful_trial: Path, tmp_path: Path)
     found = read(exported(eventful_trial, tmp_path / "bag"))
     log = [(one.level, one.name, one.msg) for _, one in found["/rosout"]]
     assert log == [
-        (30, "otter_edge.governor", "step 1: 71.5 C at cpu"),
+        (30, "otter_edge.governor", "step 1 of 3: 71.5 C at cpu"),
         (40, "otter_edge.fault", "camera: it gives no pictures"),
         (30, "otter_edge.abstain", "stale: the newest frame is 3 s old"),
-        (30, "otter_edge.command", "stop "),
+        (30, "otter_edge.command", "stop"),
         (20, "otter_edge.fault", "camera is over: it is back"),
     ]
     assert [one.data for _, one in found["/otter/governor/temperature_c"]] == [71.5]
