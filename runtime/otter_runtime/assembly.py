@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from otter_robots import endpoints
-from otter_runtime import folders
+from otter_runtime import exemplar_files, folders
 from otter_runtime.brain import Brain, Settings
 from otter_runtime.bundle import MANIFEST
 from otter_runtime.bus import Bus
@@ -56,6 +56,7 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
     governor = _governor(config.governor, config.fast)
     source = _source(config)
     standing = Standing(config.instruction, config.interval_s, len(config.source), config.standing)
+    pinned = exemplar_files.pins(config.exemplars)
     if config.fast and source.live:
         raise UserError("a live source cannot be read fast; leave --fast out")
     settings = Settings.of(config, str(config.bundle or POCKET))
@@ -78,6 +79,7 @@ def assembled(config: RunConfig, say: Say = lambda envelope, message: None) -> I
         governor.start()
         stack.callback(governor.close)
         front = Front(config, bus, eye, brain, standing, governor, say, witnesses)
+        front.pins.stand(pinned)
         stack.enter_context(_signals(front))
         yield front
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from otter_robots import settings
-from otter_robots.messages import When
+from otter_robots.messages import MOST_IMAGES, Id, UserText, When
 
 # Wide, and finite: what is beyond is a slip of the finger, and no clock can count it.
 Positive = Annotated[float, msgspec.Meta(ge=1e-6, le=1e9)]
@@ -47,6 +47,17 @@ class StandingConfig(msgspec.Struct, frozen=True, kw_only=True):
     change: Share = 0.06
     quiet: list[str] = []
     repeat: bool = True
+
+
+class ExemplarConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """An exemplar that stands from the start: an `instruction` about `pictures`, oldest first.
+
+    They are JPEG or PNG files; `answer` is the answer wanted.
+    """
+
+    pictures: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MOST_IMAGES)]
+    instruction: UserText
+    answer: UserText
 
 
 class BusConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +174,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     picture for `stuck_ms`, is not answered from. Its pictures are `latency_ms` old when they arrive
     (`otter-edge doctor --camera` measures it). An answer whose newest frame is older than
     `oldest_ms` when it is complete is an Abstain instead. `deadline_ms` is for questions that bring
-    none of their own.
+    none of their own. `exemplars` stand by their names, as if they had been sent over the bus.
     """
 
     source: list[str] = []
@@ -183,6 +194,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ms: Positive = 10_000.0
     window: WindowConfig = WindowConfig()
     standing: StandingConfig = StandingConfig()
+    exemplars: dict[Id, ExemplarConfig] = {}
     bus: BusConfig = BusConfig()
     brain: BrainConfig = BrainConfig()
     governor: GovernorConfig = GovernorConfig()

@@ -6,7 +6,7 @@ that was started anew knows nothing, so it is told again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from otter_robots.messages import MOST_EXEMPLARS, Ack, Exemplar, Fault, Forget
 from otter_runtime.brain import Brain
@@ -21,6 +21,10 @@ class Pins:
         self._bus, self._brain, self._fault = bus, brain, fault
         self._standing: dict[str, Pin] = {}
         self._judged: dict[str, tuple[Request, Pin]] = {}
+
+    def stand(self, pins: Iterable[Pin]) -> None:
+        """These stand from the start; a Fault follows for each that the brain refuses."""
+        self._standing |= {pin.id: pin for pin in pins}
 
     def take(self, request: Request, ready: bool) -> None:
         """An Exemplar or a Forget; `ready` says whether there is a brain."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,10 @@ from PIL import Image as Pillow
 from otter_robots import aio, endpoints
 from otter_robots.client import Client
 from otter_robots.errors import RequestRefused, UserError
-from otter_robots.messages import MOST_EXEMPLARS, Answer, Exemplar, Health, Image, Picture
-from otter_robots.topics import HEALTH
+from otter_robots.messages import MOST_EXEMPLARS, Answer, Exemplar, Fault, Health, Image, Picture
+from otter_robots.topics import FAULT, HEALTH
+from otter_runtime import exemplar_files
+from otter_runtime.config import read
 
 PATIENCE_S = 60.0
 SIDE = 40
@@ -112,6 +116,51 @@ def test_exemplars_over_the_bus(run: tuple[subprocess.Popen[bytes], Client]) -> 
     bus.pin(exemplar("1", answer="R"), [jpeg(1)], PATIENCE_S)
     asyncio.run(forget(bus.stream, bus.requests))
     assert frames.answer() == alone
+
+
+def test_exemplars_from_the_start(bundle: Path, tmp_path: Path) -> None:
+    """They stand in front of the first question, and are forgotten like any other."""
+    (tmp_path / "left.jpg").write_bytes(jpeg(1))
+    config = tmp_path / "run.yaml"
+    shown = {"pictures": [str(tmp_path / "left.jpg")], "instruction": "Where?"}
+    named = {"left": {**shown, "answer": "Left."}, "long": {**shown, "answer": "far " * 90}}
+    config.write_text(json.dumps({"exemplars": named}))  # JSON is YAML
+    words = ["run", "--source", "bus", "--bundle", str(bundle), "--folder", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "otter_runtime", *words, "--config", str(config)],
+        stdout=subprocess.DEVNULL,
+    )
+    stream, requests = endpoints.stream_endpoint(tmp_path), endpoints.requests_endpoint(tmp_path)
+    try:
+        with Client(stream, requests, "robot") as bus:
+            (fault,) = (one for _, one in islice(bus.messages([FAULT], PATIENCE_S), 1))
+            assert isinstance(fault, Fault)
+            assert fault.code == "exemplar"
+            assert "long" in fault.detail
+            frames = Frames(bus)
+            with_it = frames.answer()
+            assert frames.answer() == with_it
+            bus.forget("left")
+            assert frames.answer() != with_it
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.parametrize(
+    ("content", "many", "says"),
+    [(None, 1, "left.jpg.*No such file"), (b"GIF89a", 1, "no such picture"), (b"", 5, "5 exempl")],
+)
+def test_exemplars_that_cannot_stand_are_refused_before_the_brain_starts(
+    content: bytes | None, many: int, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "left.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    one = {"pictures": [str(path)], "instruction": "Where?", "answer": "Left."}
+    config = read(None, {"exemplars": {str(number): one for number in range(many)}})
+    with pytest.raises(UserError, match=says):
+        exemplar_files.pins(config.exemplars)
 
 
 async def forget(stream: str, requests: str) -> None:
