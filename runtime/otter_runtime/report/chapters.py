@@ -152,26 +152,31 @@ def ran(facts: Facts) -> Html:
     synced = {"yes": "follows another clock", "no": "follows no other clock"}
     clocks += [synced[word] for word in (machine.pop("clock_synced", ""),) if word in synced]
     rows: list[tuple[str, Child]] = [
-        ("model", said(" · ".join([one.model, *dict.fromkeys(one.precisions.values())]))),
+        ("model", _told(" · ".join([one.model, *dict.fromkeys(one.precisions.values())]))),
         *(("model hash", digest(text)) for text in one.model_hashes),
         ("manifest, SHA-256", digest(one.manifest_sha256)),
         ("configuration, SHA-256", digest(one.config_sha256)),
-        ("program, SHA-256 of its source", digest(one.build.get("code", ""))),
-        ("versions", said(_pairs(one.build, but="code"))),
-        ("engine", said(_pairs(one.engine))),
-        ("device", said(machine.pop("device", "") or machine.pop("system", ""))),
-        ("power mode", said(", ".join(one.power_modes) or "none is known")),
-        ("processor clock", said(_processor(machine))),
-        ("machine", said(_pairs(machine))),
-        ("wall clock", said(", ".join(clocks))),
-        ("source", said(", ".join(one.sources))),
-        ("bundle", said(one.bundle)),
+        ("program, digest of its source", digest(one.build.get("code", ""))),
+        ("versions", _told(_pairs(one.build, but="code"))),
+        ("engine", _told(_pairs(one.engine))),
+        ("device", _told(machine.pop("device", "") or machine.pop("system", ""))),
+        ("power mode", _told(", ".join(one.power_modes) or "none is known")),
+        ("processor clock", _told(_processor(machine))),
+        ("machine", _told(_pairs(machine))),
+        ("wall clock", _told(", ".join(clocks))),
+        ("source", _told(", ".join(one.sources))),
+        ("bundle", _told(one.bundle)),
     ]
     config = json.dumps(one.config, indent=1, ensure_ascii=False)
     return join(
         facts_list(rows),
         folded("The configuration", tag("pre", said(config), tabindex=0)) if one.config else None,
     )
+
+
+def _told(text: str) -> Child:
+    """Nothing where there is nothing to say."""
+    return said(text) if text else None
 
 
 def _processor(machine: dict[str, str]) -> str:

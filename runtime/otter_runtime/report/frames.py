@@ -11,12 +11,13 @@ from itertools import pairwise
 
 import msgspec
 
-from otter_robots.messages import Health
+from otter_robots.messages import Governor, Health
 from otter_runtime.report.reading import Reading
 from otter_runtime.report.troubles import Trouble
 from otter_runtime.trials.channels import Show
 
-# A gap is so many times what usually lies between two frames, and no less than a second.
+# A gap is so many times what lies between two frames, usually or by the governor's limit, and no
+# less than a second.
 GAP_TIMES, GAP_S = 3.0, 1.0
 
 
@@ -53,7 +54,7 @@ def frames(reading: Reading, troubles: Sequence[Trouble]) -> Frames:
         damaged=last.frames_damaged if last else None,
         unrecorded=last.unrecorded if last and last.recorded else None,
         every_s=every_s,
-        gaps=_gaps(at_s, every_s, troubles) if every_s else [],
+        gaps=_gaps(reading, at_s, every_s, troubles) if every_s else [],
     )
 
 
@@ -75,13 +76,21 @@ def _usual(at_s: Sequence[float]) -> float | None:
     return round(statistics.median(between), 3) if between else None
 
 
-def _gaps(at_s: Sequence[float], every_s: float, troubles: Sequence[Trouble]) -> list[Gap]:
-    least = max(GAP_S, GAP_TIMES * every_s)
+def _gaps(
+    reading: Reading, at_s: Sequence[float], every_s: float, troubles: Sequence[Trouble]
+) -> list[Gap]:
+    limits = [(one.at_s, one.what.rate_hz) for one in reading.of(Governor)]
     return [
         Gap(begin_s=round(a, 3), end_s=round(b, 3), why=_why(a, b, troubles))
         for a, b in pairwise(at_s)
-        if b - a > least
+        if b - a > max(GAP_S, GAP_TIMES * max(every_s, _wanted_s(limits, b)))
     ]
+
+
+def _wanted_s(limits: Sequence[tuple[float, float | None]], now_s: float) -> float:
+    """How far apart the governor lets frames be; 0 where it lets them come as they do."""
+    before = [rate_hz for at_s, rate_hz in limits if at_s <= now_s]
+    return 1 / before[-1] if before and before[-1] else 0.0
 
 
 def _why(begin_s: float, end_s: float, troubles: Sequence[Trouble]) -> str:

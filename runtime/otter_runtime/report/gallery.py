@@ -111,7 +111,7 @@ def _parts(one: Worst) -> Iterator[str]:
     if one.total_ms is not None:
         yield f"took {milliseconds(one.total_ms)} ms"
     if one.age_ms is not None and one.ttl_ms is not None:
-        yield f"frame {milliseconds(one.age_ms)} ms old, valid for {milliseconds(one.ttl_ms)}"
+        yield f"frame {milliseconds(one.age_ms)} ms old, valid for {milliseconds(one.ttl_ms)} ms"
     if one.frame_ids:
         first, last = one.frame_ids[0], one.frame_ids[-1]
         yield f"frame {last}" if first == last else f"frames {first}\u2013{last}"

@@ -41,8 +41,8 @@ def _chapters(trial: Trial, reading: Reading, facts: Facts, progress: Progress) 
     return [
         _tiles(facts),
         section("time", "Over time", plots(facts, reading), about=bands),
-        section("troubles", "Faults and recovery", chapters.troubles(facts)),
         section("worst", _worst_title(facts), cards(facts, trial, progress), about=RULE),
+        section("troubles", "Faults and recovery", chapters.troubles(facts)),
         section("latency", "Latency by stage", chapters.latency(facts), about="Milliseconds."),
         section("frames", "Frames", chapters.frames(facts)),
         section("ran", "What ran", chapters.ran(facts)),

@@ -76,7 +76,7 @@ def _governed(reading: Reading) -> Iterator[Trouble]:
     for one in reading.of(Governor):
         said = one.what
         if begun is not None:
-            yield _over(begun, one.at_s, said.reason if not said.step else "")
+            yield _over(begun, one.at_s, f"to step {said.step}" if said.step else said.reason)
         begun = None
         if said.step:
             step = f"step {said.step} of {said.steps}"

@@ -143,14 +143,20 @@ def test_a_fault_lasts_until_it_is_cleared(told_: Told) -> None:
 
 
 def test_gaps_and_rates(told_: Told) -> None:
-    for at_s in (1.0, 1.25, 1.5, 1.75, 2.0, 5.0, 5.25):
+    for at_s in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 5.0, 5.25):
         told_.at(at_s, shown(round(at_s * 4)))
     told_.at(2.5, Fault(code="camera-lost", detail="gone"))
     told_.at(4.5, Fault(code="camera-lost", detail="back", cleared=True))
     told_.at(6, Health(uptime_s=6, frames=12, frames_dropped=3, recorded=9, unrecorded=1))
     found = frames(told_.reading, troubles(told_.reading))
-    assert (found.shown, found.encoded, found.dropped, found.unrecorded) == (7, 12, 3, 1)
+    assert (found.shown, found.encoded, found.dropped, found.unrecorded) == (9, 12, 3, 1)
     assert [(gap.begin_s, gap.end_s, gap.why) for gap in found.gaps] == [(2.0, 5.0, "camera-lost")]
+    told_.at(6.5, Governor(step=1, steps=1, reason="hot", rate_hz=0.5))
+    for number, at_s in enumerate((7.0, 9.0, 11.0, 18.0)):
+        told_.at(at_s, shown(30 + number))
+    found = frames(told_.reading, troubles(told_.reading))
+    # What the governor slowed is no gap.
+    assert [gap.begin_s for gap in found.gaps] == [2.0, 11.0]
     assert rates(told_.reading) == [(0.0, 6.0, 2.0, 0.5)]
 
 
