@@ -10,6 +10,7 @@ from typing import Literal
 
 from otter_runtime.report.reading import Reading
 from otter_runtime.trials.check import FileReport, Report
+from otter_runtime.trials.segment import PART
 
 State = Literal["whole", "interrupted", "damaged"]
 TORN = "the file ends within a record"  # what a kill or a power cut leaves at the very end
@@ -20,6 +21,8 @@ def state(found: Report, ended: str) -> State:
     before = found.files[:-1]
     harmed = any(harm.why != TORN for file in found.files for harm in file.harms)
     torn = any(file.harms for file in before)
+    # It had its name once it was whole.
+    torn = torn or any(not file.finished and not file.name.endswith(PART) for file in found.files)
     # Frames that were being encoded at the kill have a number, and are in no file.
     lost = any(found.gaps.values()) or (ended and found.missing)
     if harmed or torn or lost:
@@ -50,7 +53,9 @@ def _of_file(file: FileReport) -> Iterator[str]:
         inside = f"; in it were {had}" if had else ""
         yield f"{file.name}, bytes {harm.start} to {harm.end}: {harm.why}{inside}."
     if not file.finished and not file.harms:
-        yield f"{file.name} was not finished; up to its end it is whole."
+        part = file.name.endswith(PART)
+        why = "was not finished; up to its end it is whole" if part else "lost its index"
+        yield f"{file.name} {why}."
     if file.repaired:
         lost, places = file.repaired.get("bytes", "?"), file.repaired.get("damages", "?")
         yield f"{file.name} was repaired: {lost} bytes in {places} places could not be read."
