@@ -13,7 +13,6 @@ import msgspec
 
 from otter_robots.messages import Governor, Health, Status
 from otter_runtime.report.reading import Reading
-from otter_runtime.sources import public
 from otter_runtime.trials.trial import Trial
 from otter_runtime.wire import Ready
 
@@ -69,7 +68,7 @@ def ran(trial: Trial, reading: Reading) -> Ran:
         bundle=said.get("bundle", {}).get("path", ""),
         manifest_sha256=_digest(attached.get(MANIFEST)),
         config_sha256=_digest(attached.get(CONFIG)),
-        config=_without_secrets(_object(attached.get(CONFIG, b""))),
+        config=_object(attached.get(CONFIG, b"")),
         engine=ready[0].engine if ready else {},
         build=dict(said.get("build", {})),
         machine=machine,
@@ -87,14 +86,6 @@ def _clocks_set(reading: Reading) -> list[ClockSet]:
         if abs(by_s) > SET_S:
             found.append(ClockSet(at_s=round(at_s, 3), by_s=round(by_s, 3)))
     return found
-
-
-def _without_secrets(config: dict[str, Any]) -> dict[str, Any]:
-    """A report is passed on: addresses are without the user and password they may carry."""
-    source = config.get("source")
-    if isinstance(source, list):
-        config["source"] = [public(str(one)) for one in source]
-    return config
 
 
 def _precisions(manifest: dict[str, Any]) -> dict[str, str]:

@@ -23,6 +23,8 @@ import msgspec
 
 import otter_robots
 import otter_runtime
+from otter_runtime.config import RunConfig
+from otter_runtime.sources import public
 
 FORMAT = "1"
 NVPMODEL_S = 3.0
@@ -62,9 +64,13 @@ def about(name: str, files: Mapping[str, bytes], bundle: Path | None = None) -> 
     return About(name, mono_ns, wall_ns, metadata, attached)
 
 
-def config_file(config: msgspec.Struct) -> Mapping[str, bytes]:
-    """The configuration of a run as an attachment."""
-    return {"config.json": msgspec.json.encode(config)}
+def config_file(config: RunConfig) -> Mapping[str, bytes]:
+    """The configuration of a run as an attachment.
+
+    A trial is passed on: addresses are without the user and password that they may carry.
+    """
+    told = msgspec.structs.replace(config, source=[public(address) for address in config.source])
+    return {"config.json": msgspec.json.encode(told)}
 
 
 def machine() -> dict[str, str]:
