@@ -29,12 +29,12 @@ def run_folder() -> Path:
 
 def stream_endpoint(folder: Path | None = None) -> str:
     """Where a runtime publishes unless it is told otherwise."""
-    return f"ipc://{folder or run_folder()}/stream"
+    return f"ipc://{(folder or run_folder()).absolute()}/stream"
 
 
 def requests_endpoint(folder: Path | None = None) -> str:
     """Where a runtime takes requests unless it is told otherwise."""
-    return f"ipc://{folder or run_folder()}/requests"
+    return f"ipc://{(folder or run_folder()).absolute()}/requests"
 
 
 def ipc_path(endpoint: str) -> Path | None:

@@ -203,15 +203,13 @@ class Front:
         self._show(frame)
 
     def _show(self, frame: Frame | None) -> None:
-        """Hand over the newest frame; while the brain has no room for it, it waits for the next."""
+        """Hand over the newest frame; it waits while there is no brain that has room for it."""
         if frame is not None and self._held is not None:
             self.vitals.frames_dropped += 1
         frame, self._held = frame or self._held, None
         if frame is None:
             return
-        if self.ready is None:
-            self.vitals.frames_dropped += 1
-        elif self.brain.show(frame):
+        if self.ready is not None and self.brain.show(frame):
             self._showing += 1
         else:
             self._held = frame

@@ -77,3 +77,9 @@ def test_the_default_folder_follows_the_session(
     assert endpoints.stream_endpoint() == f"ipc://{tmp_path}/otter-edge/stream"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "gone"))
     assert "otter-edge-" in endpoints.requests_endpoint()
+
+
+def test_a_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert endpoints.stream_endpoint(Path("run")) == f"ipc://{tmp_path}/run/stream"
+    assert endpoints.requests_endpoint(Path("run")) == f"ipc://{tmp_path}/run/requests"

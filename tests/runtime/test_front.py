@@ -130,6 +130,26 @@ def test_a_frame_that_finds_no_room_waits_for_it(
     assert front.vitals.frames_dropped == 0
 
 
+def test_a_frame_that_finds_no_brain_waits_for_the_next_one(
+    make: Make, video: Callable[..., Path], engine: Any
+) -> None:
+    front = make(specs([str(video(frames=1))], 1.0), RunConfig())
+    until_s = time.monotonic() + 10
+    while not front.eye.opened:
+        front.turn()
+        assert time.monotonic() < until_s
+    brain, front.ready = front.ready, None
+    while front.eye.newest is None:
+        front.turn()
+        assert time.monotonic() < until_s
+    assert "encode" not in engine.calls
+    front.ready = brain
+    while "encode" not in engine.calls:
+        front.turn()
+        assert time.monotonic() < until_s
+    assert front.vitals.frames_dropped == 0
+
+
 def test_a_lost_camera_is_a_fault_and_a_new_scene_when_it_is_back(
     make: Make, published: list[Message], video: Callable[..., Path]
 ) -> None:
