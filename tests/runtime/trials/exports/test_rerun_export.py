@@ -46,9 +46,11 @@ def read(path: Path) -> dict[str, Columns]:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """With the timeline in nanoseconds."""
-    at = table.schema.get_field_index("trial")
-    return table if at < 0 else table.set_column(at, "trial", table["trial"].cast(pa.int64()))
+    """With every time in nanoseconds, which Python's own has no room for."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) or pa.types.is_duration(field.type):
+            table = table.set_column(at, field.name, table[field.name].cast(pa.int64()))
+    return table
 
 
 def _by_dataframe(path: Path) -> dict[str, Columns]:
