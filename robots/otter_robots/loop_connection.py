@@ -69,8 +69,11 @@ class LoopConnection(Connection):
             self._check_welcome()
         except OtterError as error:
             self._refusal = error
-        self._writable = bool(_events(self._dealer) & zmq.POLLOUT)
-        if wait_s is not None and self._roomy:
+        events = _events(self._dealer)
+        self._writable = bool(events & zmq.POLLOUT)
+        if events & zmq.POLLIN:  # it came after the reading, and was just told of for the last time
+            self._soon()
+        elif wait_s is not None and self._roomy:
             self._next = self._loop.call_later(wait_s, self._turn)
         self._came.set()
 

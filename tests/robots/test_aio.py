@@ -233,6 +233,20 @@ def test_questions_are_answered_after_a_restart(publish: Any) -> None:
     asyncio.run(robot())
 
 
+def test_an_answer_that_comes_while_others_are_read_is_seen(
+    publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # After what came was read, and before the socket is asked whether it may be written to.
+    monkeypatch.setattr(Client, "_check_welcome", lambda bus: time.sleep(0.05))
+
+    async def robot(bus: Client) -> None:
+        for number in range(5):
+            assert isinstance(await bus.ask(f"question {number}", PATIENCE_S), Answer)
+
+    with publish() as publisher:
+        asyncio.run(within(client, publisher, robot))
+
+
 def test_closing_ends_whoever_waits(publish: Any) -> None:
     async def robot(bus: Client) -> None:
         async def listen() -> int:
