@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from otter_runtime.compare.exchange import Run
 from otter_runtime.compare.reading import run_of
 from otter_runtime.trials.replay import Replay
@@ -40,13 +42,7 @@ def replayed(trial: Trial, bundle: Path, seen: bool, progress: Progress) -> tupl
 
     run = run_of(bundle.name, watched(), "table")
     named = f"{bundle.resolve().name}@{run.model_hash[:8]}"
-    return Run(
-        name=named,
-        model=run.model,
-        model_hash=run.model_hash,
-        exchanges=run.exchanges,
-        clock=run.clock,
-    ), _lacking(replay)
+    return msgspec.structs.replace(run, name=named), _lacking(replay)
 
 
 def _lacking(replay: Replay) -> str:

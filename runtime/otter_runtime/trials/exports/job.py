@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -23,6 +24,16 @@ from otter_runtime.trials.trial import Record, Sight, Trial
 Moment = Record | Sight
 Progress = Callable[[str, int, int], None]
 ANSWERED, ASKED = published(Answer), requested(Question)
+
+
+class Listener(Protocol):
+    """Who writes what happened."""
+
+    def show(self, sight: Sight) -> None:
+        """A frame."""
+
+    def tell(self, record: Record) -> None:
+        """Anything else."""
 
 
 @dataclass
@@ -52,6 +63,14 @@ class Job:
             if isinstance(moment, Sight) or self._readable(moment):
                 yield moment
         self.progress(step, total, total)
+
+    def tell(self, step: str, listener: Listener) -> None:
+        """All moments, each to whom it is for."""
+        for moment in self.moments(step):
+            if isinstance(moment, Sight):
+                listener.show(moment)
+            else:
+                listener.tell(moment)
 
     def _readable(self, record: Record) -> bool:
         try:

@@ -47,11 +47,7 @@ def write(job: Job) -> None:
     if told.size is None:
         raise UserError(f"{job.trial.name} has no picture, so there is nothing to train on")
     rows = Rows(job, told)
-    for moment in job.moments("rows"):
-        if isinstance(moment, Sight):
-            rows.show(moment)
-        else:
-            rows.tell(moment)
+    job.tell("rows", rows)
     rows.close()
 
 
@@ -73,11 +69,7 @@ class Told:
         self._job, self._asked = job, Asked()
         self._steps_ms: Counter[int] = Counter()
         self._last: Sight | None = None
-        for moment in job.moments("what was said"):
-            if isinstance(moment, Sight):
-                self._see(moment)
-            else:
-                self._hear(moment)
+        job.tell("what was said", self)
 
     @property
     def fps(self) -> float:
@@ -87,7 +79,8 @@ class Told:
         whole = round(rate_hz)
         return whole if whole and abs(rate_hz / whole - 1) < 0.05 else round(rate_hz, 3)
 
-    def _see(self, sight: Sight) -> None:
+    def show(self, sight: Sight) -> None:
+        """Count the time since the last frame with a picture."""
         if not sight.file:
             return
         if self._last is None:
@@ -99,7 +92,8 @@ class Told:
         self.frames += 1
         self._last = sight
 
-    def _hear(self, record: Record) -> None:
+    def tell(self, record: Record) -> None:
+        """Remember what there is to have columns for."""
         message = record.message
         self._asked.hear(record)
         if isinstance(message, Answer) and message.frame_ids:

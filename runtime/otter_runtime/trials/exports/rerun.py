@@ -30,11 +30,7 @@ def write(job: Job) -> None:
     recording.save(job.to, default_blueprint=blueprint())
     telling = Telling(recording, job)
     telling.about()
-    for moment in job.moments("rerun"):
-        if isinstance(moment, Sight):
-            telling.show(moment)
-        else:
-            telling.tell(moment)
+    job.tell("rerun", telling)
     recording.flush()
     recording.disconnect()
 

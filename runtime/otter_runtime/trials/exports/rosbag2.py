@@ -31,12 +31,7 @@ def write(job: Job) -> None:
     """Write the job's trial as the folder of a bag."""
     node = BagNode(job.to)
     try:
-        bag = Bag(node, job)
-        for moment in job.moments("rosbag2"):
-            if isinstance(moment, Sight):
-                bag.show(moment)
-            else:
-                bag.tell(moment)
+        job.tell("rosbag2", Bag(node, job))
         node.note("otter_edge", json.dumps({**job.trial.metadata, "missing": job.missing}))
     finally:
         node.close()
