@@ -15,19 +15,18 @@ said, since silence alone would have no false alarms.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
+from outcome import Report, lines, tell
 
-from otter_robots.errors import OtterError
 from otter_robots.messages import Abstain, Answer
 from otter_runtime.stage import heard
 from otter_tuning.pocket import questions as q
@@ -75,7 +74,7 @@ def _seen(view: View, kind: int) -> int | None:
     return 1 if pixels >= q.SEEN_PX else None if pixels else 0
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
+def measured(options: argparse.Namespace) -> Report:
     """The report."""
     count = max(2, math.ceil(options.hours * 3600 * RATE_HZ / FRAMES))
     with tempfile.TemporaryDirectory(prefix="otter-") as name:
@@ -92,7 +91,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     return judged(shown, said)
 
 
-def judged(shown: list[Room], said: list[Answer | Abstain]) -> dict[str, Any]:
+def judged(shown: list[Room], said: list[Answer | Abstain]) -> Report:
     """What was said, held against the truth of the frames that were asked about."""
     answers = {(one.source, one.source_index) for one in said if isinstance(one, Answer)}
     asked = [
@@ -124,15 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--bundle", type=Path, help="default: the bundled pocket model")
     add("--json", action="store_true", help="the JSON line alone")
     options = parser.parse_args(arguments)
-    try:
-        told = measured(options)
-    except OtterError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    if not options.json:
-        print("\n".join(f"{name:30}{value}" for name, value in told.items()))
-    print(json.dumps(told))
-    return 0
+    return tell(lambda: measured(options), partial(lines, width=30), json_alone=options.json)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,17 @@ resident memory grew by over the last nine tenths of the frames. Ends with 1 whe
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections import Counter
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from outcome import Report, lines, tell
 from processes import footprint
 from soak_day import QUESTIONS, RATE_HZ, pictures
 
@@ -31,7 +32,6 @@ from otter_runtime.assembly import POCKET
 from otter_runtime.bundle import Bundle
 from otter_runtime.clock import RealClock
 from otter_runtime.engine import Engine
-from otter_runtime.errors import OtterError
 from otter_runtime.frame import Frame, Pixels, Stamp
 from otter_runtime.garbage import settle
 from otter_runtime.loop import StepLoop
@@ -89,7 +89,7 @@ class Sliding:
                     return event.text, *took, Counter(self._counted.calls)
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
+def measured(options: argparse.Namespace) -> Report:
     """The report."""
     bundle = Bundle.load(options.bundle)
     engine = open_engine(bundle, options.threads)
@@ -123,7 +123,7 @@ def _round(old: Sliding, young: Sliding, number: int, pixels: Pixels) -> tuple[A
     return answers[id(old)], answers[id(young)]
 
 
-def _told(old: Sliding, rounds: list[tuple[Any, Any]], resident: list[float]) -> dict[str, Any]:
+def _told(old: Sliding, rounds: list[tuple[Any, Any]], resident: list[float]) -> Report:
     ms = [[1e3 * median(pair[who][which] for pair in rounds) for who in (0, 1)] for which in (1, 2)]
     grown = resident[1] - resident[0]
     return {
@@ -166,16 +166,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="the JSON line alone")
     options = parser.parse_args(arguments)
-    try:
-        told = measured(options)
-    except OtterError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    if not options.json:
-        print("\n".join(f"{name:14}{value}" for name, value in told.items()))
-    print(json.dumps(told))
+    return tell(lambda: measured(options), partial(lines, width=14), flat, json_alone=options.json)
+
+
+def flat(told: Report) -> bool:
+    """Whether it answers as fast, by the same calls, in memory that does not grow."""
     as_fast = min(told["ratio"], told["ratio_cpu"]) <= RATIO
-    return 0 if as_fast and told["same_calls"] and told["memory_flat"] else 1
+    return as_fast and bool(told["same_calls"] and told["memory_flat"])
 
 
 if __name__ == "__main__":

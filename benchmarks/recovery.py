@@ -13,7 +13,6 @@ within its own cold start and 2 s. Prints a table, then one JSON line; ends with
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from outcome import Report, tell
 from processes import brain_of
 from soak_day import clip_files
 
@@ -86,7 +86,7 @@ class Patient:
         raise OtterError(f"no Fault about the brain within {PATIENCE_S:g} s")
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
+def measured(options: argparse.Namespace) -> Report:
     """The report."""
     name = Bundle.load(options.bundle).manifest.name
     films = islice(cycle(map(str, clip_files())), REPLAYS)
@@ -111,7 +111,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def table(told: dict[str, Any]) -> str:
+def table(told: Report) -> str:
     """The report for people."""
     head = f"{told['bundle']}: cold start {told['cold_start_s']} s, limit {told['limit_s']} s"
     rows = [f"{'':10}{'said, s':>10}{'a new brain, s':>16}{'an answer, s':>14}"]
@@ -131,15 +131,9 @@ def main(arguments: list[str] | None = None) -> int:
     add("--deadline-ms", type=int, default=30_000, help="an answer may be cut off then")
     add("--json", action="store_true", help="the JSON line alone")
     options = parser.parse_args(arguments)
-    try:
-        told = measured(options)
-    except OtterError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    if not options.json:
-        print(table(told))
-    print(json.dumps(told))
-    return 0 if told["held"] else 1
+    return tell(
+        lambda: measured(options), table, lambda told: bool(told["held"]), json_alone=options.json
+    )
 
 
 if __name__ == "__main__":
