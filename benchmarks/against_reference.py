@@ -32,6 +32,7 @@ from typing import Any
 
 from bandwidth import read_bandwidth
 from our_answer import FRAMES, NO_REPEAT_NGRAM
+from random_bundle import CACHE
 from same_weights import TINY, SameWeights
 
 from otter_runtime.errors import OtterError, UserError
@@ -254,8 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=5, help="of ours, after one (default 5)")
     parser.add_argument("--reference-runs", type=int, default=2, help="after one (default 2)")
     parser.add_argument("--read-gb", type=float, default=6, help="to measure the bandwidth")
-    cache = Path(tempfile.gettempdir()) / "otter-edge-random"
-    parser.add_argument("--cache", type=Path, default=cache, help="where random weights are kept")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where random weights are kept")
     parser.add_argument("--json", action="store_true", help="the JSON line alone")
     return parser
 

@@ -21,12 +21,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
+from outcome import Report, tell
 from PIL import Image
+from processes import brain_of
 
 from otter_robots import endpoints
 from otter_robots.client import Client
@@ -37,6 +39,7 @@ from otter_runtime.errors import UserError
 from otter_runtime.labels import Labels
 from otter_runtime.pages.browser import photographed
 from otter_runtime.sources import VideoFile
+from otter_runtime.stage import running
 from otter_runtime.trials.shelf import trials_in
 
 CLIPS = POCKET.parent / "clip"
@@ -145,6 +148,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--picture", type=Path, metavar="FILE", help="a PNG of its upper part")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the trial here")
     args = parser.parse_args(argv)
+    return tell(lambda: filmed(args), table, json_alone=False)
+
+
+def filmed(args: argparse.Namespace) -> Report:
+    """What the report tells of the minute; the report itself, and its picture, are in files."""
     with tempfile.TemporaryDirectory(prefix="otter-") as name:
         trial = recorded(Path(name), args.seconds, args.keep or Path(name) / "trials")
         command = [sys.executable, "-m", "otter_runtime", "report", str(trial), "--json"]
@@ -158,9 +166,12 @@ def main(argv: list[str] | None = None) -> int:
                 args.picture, optimize=True
             )
     facts = json.loads(done.stdout)
-    print(f"{facts['counts']['answered']} answers, {len(facts['troubles'])} troubles")
-    print(json.dumps({"counts": facts["counts"], "troubles": facts["troubles"]}))
-    return 0
+    return {"counts": facts["counts"], "troubles": facts["troubles"]}
+
+
+def table(told: Report) -> str:
+    """The report for people, in a line."""
+    return f"{told['counts']['answered']} answers, {len(told['troubles'])} troubles"
 
 
 def recorded(folder: Path, seconds: float, trials: Path) -> Path:
@@ -168,19 +179,20 @@ def recorded(folder: Path, seconds: float, trials: Path) -> Path:
     camera, heat = Camera(), Heat(folder / "root")
     config = folder / "run.yaml"
     config.write_text(CONFIG.format(root=folder / "root"))
-    words = ["--source", camera.address, "--folder", str(folder), "--record", str(trials)]
+    words = ["--source", camera.address, "--record", str(trials), "--config", str(config)]
+    words += ["--threads", "1"]
     stream, requests = endpoints.stream_endpoint(folder), endpoints.requests_endpoint(folder)
-    with Client(stream, requests, "bad-minute") as bus, _running(words, config) as process:
+    with running(words, folder) as run, Client(stream, requests, "bad-minute") as bus:
         bus.subscribe([ANSWER])
         clip = camera.clip
-        bus_ready(bus, camera)
+        run.wait_for("answer", partial(_answers, bus, camera), START_S)
         begun_s, killed, asked = time.monotonic(), False, 0
         while (share := (time.monotonic() - begun_s) / seconds) < 1:
             heat.tell(share)
             camera.silent = SILENT[0] < share < SILENT[1]
-            if share > KILLED and not killed:
+            if share > KILLED and not killed and (brain := brain_of(run.pid)):
                 killed = True
-                os.kill(_child(process.pid), signal.SIGKILL)
+                os.kill(brain, signal.SIGKILL)
             if camera.clip != clip:
                 clip = camera.clip
                 bus.instruct(camera.clips[clip].instruction, 0.5)
@@ -194,32 +206,11 @@ def recorded(folder: Path, seconds: float, trials: Path) -> Path:
     return trials_in(trials)[-1]
 
 
-def bus_ready(bus: Client, camera: Camera) -> None:
-    """Instruct it, and wait until it answers."""
-    until_s = time.monotonic() + START_S
-    while time.monotonic() < until_s:
-        with contextlib.suppress(UserError):
-            bus.instruct(camera.clips[camera.clip].instruction, 0.5)
-            item = bus.receive(2.0)
-            if item and isinstance(item[1], Answer):
-                return
-    raise UserError(f"no answer within {START_S:g} s; run `otter-edge doctor`")
-
-
-@contextlib.contextmanager
-def _running(words: list[str], config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "otter_runtime", "run", *words, "--config", str(config)]
-    process = subprocess.Popen([*command, "--threads", "1"], stdout=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(START_S)
-
-
-def _child(pid: int) -> int:
-    """The model's process."""
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+def _answers(bus: Client, camera: Camera) -> bool:
+    """Whether it answers what it is instructed."""
+    bus.instruct(camera.clips[camera.clip].instruction, 0.5)
+    item = bus.receive(2.0)
+    return item is not None and isinstance(item[1], Answer)
 
 
 def _jpegs(path: Path) -> list[bytes]:

@@ -43,7 +43,7 @@ from otter_tuning.pocket.questions import AHEAD_DEG, SEEN_PX, STOP_M
 CONFIG = Path(sys.modules[Body.__module__].__file__ or "").with_name("config.yaml")
 RUN = Path(__file__).parents[1] / "configs" / "devices" / "simulator.yaml"
 OFFSET = 600_000  # beyond what the other benchmarks render of a stretch of evaluation seeds
-PATIENCE_S = 60.0  # for the next line of an adapter
+PATIENCE_S = 60.0  # until the bus is there
 MOVES = ("turn_left", "turn_right", "go_forward", "stop")
 Say = Callable[[str], None]
 Choose = Callable[[Body], str]
@@ -128,8 +128,8 @@ def assist(
             words += ["--bundle", str(args.bundle)]
         if args.threads:
             words += ["--threads", str(args.threads)]
-        with running(words, folder):
-            _wait_for(folder / "requests")
+        with running(words, folder) as started:
+            started.wait_for("bus", (folder / "requests").exists, PATIENCE_S)
             return list(_episodes(_adapter(folder, robot, seeds)))
 
 
@@ -156,14 +156,6 @@ def _episodes(events: Iterator[dict[str, Any]]) -> Iterator[Episode]:
             wrong = event["info"]["wrong_pickups"]
             yield Episode(event["seed"], event["reward"] > 0, event["steps"], wrong, answers)
             answers = []
-
-
-def _wait_for(path: Path) -> None:
-    until_s = time.monotonic() + PATIENCE_S
-    while not path.exists():
-        if time.monotonic() > until_s:
-            raise UserError(f"the run does not bind {path}; start it alone to see why")
-        time.sleep(0.05)
 
 
 def config(memory: bool, offer: bool = False) -> Config:

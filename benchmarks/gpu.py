@@ -20,7 +20,6 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,7 +37,7 @@ from device_run import (
     require_provider,
 )
 from graph_cost import Cost, cost
-from random_bundle import random_bundle
+from random_bundle import CACHE, random_bundle
 
 from otter_runtime.bundle import Bundle, Manifest
 from otter_runtime.errors import OtterError
@@ -234,9 +233,12 @@ def _bundles(options: argparse.Namespace) -> Iterator[Bundle]:
 
 
 def _tiny() -> Checkpoint:
-    from otter_model.tiny import tiny_checkpoint
+    from otter_model.checkpoint import Checkpoint
+    from otter_model.random_weights import RandomTensors
+    from otter_model.tiny import tiny_config
 
-    return tiny_checkpoint("mpt", max_frames=4)
+    config = tiny_config("mpt", max_frames=4).with_vocab(300)  # bytes have room
+    return Checkpoint(config, RandomTensors(config))
 
 
 def _gpu(provider: str) -> str:
@@ -254,8 +256,7 @@ def _parser() -> argparse.ArgumentParser:
         "--random", action="append", metavar="NAME", help=f"a published size, or {TINY}"
     )
     parser.add_argument("--precision", action="append", help="default: fp16 and int4")
-    cache = Path(tempfile.gettempdir()) / "otter-edge-random"
-    parser.add_argument("--cache", type=Path, default=cache, help="where random bundles are kept")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where random bundles are kept")
     parser.add_argument("--capacity", type=int, default=512, help="of the K/V cache (default 512)")
     parser.add_argument("--prompt-tokens", type=int, default=64, help="of a prefill (default 64)")
     parser.add_argument("--seconds", type=float, default=3.0, help="per stage, about (default 3)")

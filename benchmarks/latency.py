@@ -25,7 +25,6 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -37,7 +36,7 @@ import onnx
 from bandwidth import read_bandwidth
 from loop_timer import LoopTimer
 from processor import cpu
-from random_bundle import random_bundle
+from random_bundle import CACHE, random_bundle
 from stages import publish_to_receive
 
 from otter_runtime.bundle import Bundle
@@ -313,10 +312,11 @@ def _folder(options: argparse.Namespace) -> Path:
 def _export(options: argparse.Namespace) -> dict[str, Any]:
     """Export random weights into the cache folder unless they are there; what it took."""
     options.bundle = _folder(options)
-    if (options.bundle / "manifest.json").exists():
-        return {}
+    there = options.bundle.exists()
     begun = time.monotonic()
     random_bundle(options.random, options.precision, options.cache)
+    if there:
+        return {}
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     return {
         "export_s": round(time.monotonic() - begun, 1),
@@ -335,8 +335,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--bundle", type=Path, help="default: the bundled pocket model")
     what.add_argument("--random", metavar="NAME", help="random weights, e.g. of otter-mpt1b")
-    cache = Path(tempfile.gettempdir()) / "otter-edge-random"
-    parser.add_argument("--cache", type=Path, default=cache, help="where random bundles are kept")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where random bundles are kept")
     parser.add_argument("--precision", default="int8", help="of random weights (default int8)")
     parser.add_argument(
         "--beside", metavar="PRECISION", help="measure this too, and how many times slower it is"

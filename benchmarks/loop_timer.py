@@ -20,13 +20,11 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from otter_runtime.brain import turn
-from otter_runtime.bundle import Bundle, Decoding, Tokens
+from otter_runtime.bundle import Bundle, Decoding
 from otter_runtime.clock import RealClock
 from otter_runtime.engine import Engine
-from otter_runtime.errors import BundleError
 from otter_runtime.frame import Stamp
 from otter_runtime.garbage import settle
 from otter_runtime.loop import StepLoop
@@ -78,7 +76,7 @@ class LoopTimer:
         self.loop = StepLoop(
             Timed(engine, self._spent),
             msgspec.structs.replace(manifest, decoding=decoding),
-            tokenizer_of(bundle),
+            bundle.tokenizer(),
             RealClock(),
             window_frames=1,
         )
@@ -218,27 +216,3 @@ def _stamp(number: int) -> Stamp:
     return Stamp(
         id=number, scene=0, source="noise", index=number, stream_ns=0, mono_ns=0, wall_ns=0
     )
-
-
-def tokenizer_of(bundle: Bundle) -> Tokenizer:
-    """The bundle's own, or bytes where random weights have none."""
-    try:
-        return bundle.tokenizer()
-    except BundleError:
-        return _bytes(bundle.manifest.tokens)
-
-
-def _bytes(tokens: Tokens) -> Tokenizer:
-    specials = {
-        "<image>": tokens.image,
-        "<|endofchunk|>": tokens.endofchunk,
-        "<answer>": tokens.answer if tokens.answer is not None else tokens.endofchunk - 1,
-    }
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    free = (token for token in count() if token not in specials.values())
-    vocabulary = dict(zip(alphabet, free, strict=False)) | specials
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens(list(specials))
-    return made

@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from latency import decode_bytes
-from loop_timer import tokenizer_of
 from numpy.typing import NDArray
 
 from otter_runtime.bundle import Bundle, Decoding
@@ -82,7 +81,7 @@ class Assistant:
         )
         self.bundle = bundle
         self.manifest = msgspec.structs.replace(manifest, decoding=decoding)
-        self.tokenizer = tokenizer_of(bundle)
+        self.tokenizer = bundle.tokenizer()
         self.prompt = render(manifest, self.tokenizer, QUESTION).ids
         self.engine = Noting(open_engine(bundle, threads))
         self.loop = StepLoop(

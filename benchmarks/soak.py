@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from processes import Footprint
-from soak_day import HARMS, QUESTIONS, RATE_HZ, Sample, Soak, stream
+from soak_day import HARMS, RATE_HZ, Sample, Soak, stream
 
 from otter_robots import endpoints
 from otter_robots.client import Client
-from otter_robots.errors import NobodyListening, OtterError
-from otter_robots.messages import Answer
+from otter_robots.errors import OtterError
 from otter_runtime.percentile import spread
 from otter_runtime.stage import running
 
@@ -49,8 +48,8 @@ def soaked(options: argparse.Namespace, folder: Path) -> Soak:
     if options.bundle:
         words += ["--bundle", str(options.bundle)]
     places = (endpoints.stream_endpoint(folder), endpoints.requests_endpoint(folder), "soak")
-    with running(words, folder) as process, Client(*places) as bus:
-        soak = Soak(bus, process.pid, stream())
+    with running(words, folder) as run, Client(*places) as bus:
+        soak = Soak(run, bus, stream())
         _await_start(soak)
         _go_on(soak, options)
         soak.sample()
@@ -58,15 +57,7 @@ def soaked(options: argparse.Namespace, folder: Path) -> Soak:
 
 
 def _await_start(soak: Soak) -> None:
-    end_s = time.monotonic() + START_S
-    while True:
-        try:
-            soak.push()
-            if isinstance(soak.ask(QUESTIONS[0]), Answer):
-                break
-        except NobodyListening:
-            if time.monotonic() > end_s:
-                raise
+    soak.await_answer("answer", START_S)
     soak.begun_s = time.monotonic()
     soak.replies.clear()
     soak.sample()

@@ -21,19 +21,19 @@ from processes import Footprint, brain_of, footprint
 
 import otter_runtime
 from otter_robots.client import Client
-from otter_robots.errors import NoAnswer, NobodyListening, OtterError, UserError
+from otter_robots.errors import NoAnswer, NobodyListening, UserError
 from otter_robots.messages import Abstain, Answer, Exemplar, Health, Image, Picture
 from otter_runtime.frame import Pixels
 from otter_runtime.labels import Labels
 from otter_runtime.percentile import spread
 from otter_runtime.sources import specs
+from otter_runtime.stage import Run
 
 CLIP = Path(otter_runtime.__file__).parent / "pocket" / "clip"
 RATE_HZ = 4.0
 QUESTIONS = ("Can you see the red box?", "What is nearest to you?", "Where is the blue pillar?")
 ASK_EVERY, PIN_EVERY = 10, 97  # frames
 BLACK_FRAMES, SILENT_S = 20, 2.6
-ASK_AGAIN_S = 0.05
 PATIENCE_S = 120.0  # until it answers again, on a machine that does much else
 
 
@@ -109,8 +109,8 @@ def jpeg(picture: Pixels) -> bytes:
 class Soak:
     """One run, and everybody who has to do with it; `bus` is all that reaches it but signals."""
 
+    run: Run
     bus: Client
-    front: int
     stream: Stream
     begun_s: float = field(default_factory=time.monotonic)
     samples: list[Sample] = field(default_factory=list)
@@ -177,17 +177,21 @@ class Soak:
         """Let something go wrong, and wait until it answers again."""
         began_s = self.now_s
         HARMS[what](self)
-        end_s = time.monotonic() + PATIENCE_S
-        while not isinstance(self.ask(QUESTIONS[0]), Answer):
-            self.push()
-            time.sleep(ASK_AGAIN_S)
-            if time.monotonic() > end_s:
-                raise OtterError(f"no answer within {PATIENCE_S:g} s after: {what}")
+        self.await_answer(f"answer after: {what}", PATIENCE_S)
         self.faults.append((began_s, what, self.now_s - began_s))
+
+    def await_answer(self, what: str, patience_s: float) -> None:
+        """Push and ask until there is an answer."""
+
+        def answered() -> bool:
+            self.push()
+            return isinstance(self.ask(QUESTIONS[0]), Answer)
+
+        self.run.wait_for(what, answered, patience_s)
 
     def signal_brain(self, number: signal.Signals) -> None:
         """Send it to the brain, where there is one."""
-        pid = brain_of(self.front)
+        pid = brain_of(self.run.pid)
         if pid is not None:
             os.kill(pid, number)
 
@@ -215,8 +219,8 @@ class Soak:
         one = Sample(
             at_s=round(self.now_s, 2),
             frames=frames,
-            front=footprint(self.front),
-            brain=footprint(brain_of(self.front) or 0),
+            front=footprint(self.run.pid),
+            brain=footprint(brain_of(self.run.pid) or 0),
             answer_ms=spread(self._recent_ms),
         )
         self.samples.append(one)

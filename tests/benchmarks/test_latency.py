@@ -16,6 +16,7 @@ from processor import cpu
 from tokenizers import Regex, decoders
 
 from otter_export.bundle_writer import Export
+from otter_export.byte_tokenizer import byte_tokenizer
 from otter_export.sample import random_samples
 from otter_export.settings import Settings
 from otter_model.checkpoint import Checkpoint
@@ -35,8 +36,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = tiny_config("mpt").with_vocab(300)
     config = replace(config, decoder=replace(config.decoder, max_positions=256))
     samples = random_samples(config, 2, length=20)
-    export = Export(Checkpoint(config, RandomTensors(config)), "int8", samples, Settings())
-    return export.write(tmp_path_factory.mktemp("latency") / "bundle").path
+    folder = tmp_path_factory.mktemp("latency")
+    byte_tokenizer(config.tokens, config.decoder.vocab).save(str(folder / "tokenizer.json"))
+    checkpoint = Checkpoint(config, RandomTensors(config), folder / "tokenizer.json")
+    return Export(checkpoint, "int8", samples, Settings()).write(folder / "bundle").path
 
 
 def test_every_stage_is_measured(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,10 +87,9 @@ def test_what_is_asked_of_int8_is_held_to_what_was_measured() -> None:
 
 
 def test_bundles_are_prepared_without_measuring(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "tiny-int8").mkdir()
-    (tmp_path / "tiny-int8" / "manifest.json").touch()
+    (tmp_path / "tiny-int8").symlink_to(bundle)
     assert latency.main(["--random", "tiny", "--cache", str(tmp_path), "--prepare"]) == 0
     assert json.loads(capsys.readouterr().out) == {"bundle": str(tmp_path / "tiny-int8")}
     assert latency.main(["--prepare"]) == 2
@@ -95,9 +97,9 @@ def test_bundles_are_prepared_without_measuring(
 
 def test_a_first_token_need_not_be_text(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = Bundle.load(bundle)
-    mute = loop_timer._bytes(loaded.manifest.tokens)
+    mute = loaded.tokenizer()
     mute.decoder = decoders.Replace(Regex("(?m).+"), "")
-    monkeypatch.setattr(loop_timer, "tokenizer_of", lambda bundle: mute)
+    monkeypatch.setattr(Bundle, "tokenizer", lambda bundle: mute)
     engine = OnnxEngine(loaded, threads=1, provider="cpu")
     with closing(loop_timer.LoopTimer(loaded, engine)) as timer:
         spans = timer.questions(np.zeros((16, 16, 3), np.uint8), 0.0)

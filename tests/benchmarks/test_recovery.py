@@ -1,14 +1,29 @@
 """The recovery benchmark on the real processes: a brain that is killed, and one that is stopped.
 
+Where the run itself has ended, every benchmark that started one says so, in the run's own sentence.
+
 pytest -m slow tests/benchmarks/test_recovery.py        about half a minute
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import recovery
+import soak
+from tests.conftest import TinyBundle
+
+
+@pytest.mark.parametrize("main", [recovery.main, soak.main])
+def test_a_run_that_has_ended_is_noticed(
+    main: Callable[[list[str]], int], tiny_bundle: TinyBundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--bundle", str(tiny_bundle("mpt", "int8"))]) == 2  # it has no tokenizer
+    told = capsys.readouterr()
+    assert "has no tokenizer" in told.err
+    assert not told.out
 
 
 @pytest.mark.slow

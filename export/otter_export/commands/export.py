@@ -146,15 +146,19 @@ def _export(args: argparse.Namespace, checkpoint: Checkpoint, choice: Choice) ->
 
 
 def _checkpoint(args: argparse.Namespace, folder: Path) -> Checkpoint:
-    """The checkpoint; `folder` may take a completed tokenizer."""
-    from otter_export.tokenizer_file import completed
+    """The checkpoint; `folder` may take its tokenizer, where that is made or completed here."""
+    from otter_export.byte_tokenizer import byte_tokenizer
+    from otter_export.tokenizer_file import TOKENIZER, completed
     from otter_model.checkpoint import random_checkpoint
     from otter_runtime.errors import UserError
 
     if args.random:
         if others := _others(args):
             raise UserError(f"--random takes no --{min(others)}; leave one of them out")
-        return random_checkpoint(args.random)
+        random = random_checkpoint(args.random)
+        spelled = byte_tokenizer(random.config.tokens, random.config.decoder.vocab)
+        spelled.save(str(folder / TOKENIZER))
+        return replace(random, tokenizer=folder / TOKENIZER)
     opened = _source(args).open()
     if (tokenizer := args.tokenizer or opened.tokenizer) is not None:
         opened = replace(opened, tokenizer=completed(tokenizer, opened.config.tokens, folder))
