@@ -39,7 +39,7 @@ def test_its_own_sentence_is_told(
     begin: Begin, code: int, kind: type[OtterError], done: Callable[[], None]
 ) -> None:
     run = begin(f"import sys; sys.stderr.write('otter-edge: no, because\\n'); sys.exit({code})")
-    with pytest.raises(OtterError, match="^the run failed: no, because$") as told:
+    with pytest.raises(OtterError, match=r"^the run failed: no, because$") as told:
         run.wait_for("answer", done, PATIENCE_S)
     assert type(told.value) is kind
 
