@@ -221,17 +221,17 @@ def serve(loop: StepLoop, channel: Channel, slots: Slots, pulse: Pulse) -> None:
 
 def turn(loop: StepLoop, channel: Channel, slots: Slots, pulse: Pulse) -> None:
     """Take what was ordered, make one step, tell what came of it."""
-    for order in channel.receive(_patience(loop)):
+    for order in channel.receive(_patience(loop, pulse)):
         _take(loop, order, slots)
     for event in loop.step():
         channel.send(event)
-    if loop.idle:
-        pulse.rest()
 
 
-def _patience(loop: StepLoop) -> float:
+def _patience(loop: StepLoop, pulse: Pulse) -> float:
+    """Seconds to wait for an order: none while there is something to do."""
     if not loop.idle:
         return 0.0
+    pulse.rest()
     return POLL_S if loop.waiting else BEAT_S
 
 

@@ -9,8 +9,7 @@ and everything decided by it repeats itself.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from statistics import median_low
+from collections.abc import Collection, Mapping
 
 from otter_runtime.clock import DEFAULT_COST_MS
 
@@ -23,26 +22,30 @@ class StepCost:
     def __init__(self, table_ms: Mapping[str, float]) -> None:
         self._table_ms = {**DEFAULT_COST_MS, **table_ms}
         self._took: dict[tuple[str, int], deque[float]] = {}
-        self._unit_ns: dict[tuple[str, int], float] = {}
 
     def ns(self, step: str, units: int) -> int:
         """What so many units of a step will take, 0 where there is none."""
         if not units:
             return 0
-        unit_ns = self._unit_ns.get(_kind(step, units))
-        return round(units * (self._table_ms[step] * 1e6 if unit_ns is None else unit_ns))
+        times = self._took.get(_kind(step, units))
+        return round(units * (_median(times) if times else self._table_ms[step] * 1e6))
 
     def took(self, step: str, units: int, nanoseconds: int) -> None:
         """A step was done."""
         kind = _kind(step, units)
-        times = self._took.setdefault(kind, deque(maxlen=REMEMBERED))
-        times.append(nanoseconds / units)
-        self._unit_ns[kind] = median_low(times)
+        if kind not in self._took:
+            self._took[kind] = deque(maxlen=REMEMBERED)
+        self._took[kind].append(nanoseconds / units)
 
 
 def putting(count: int) -> tuple[str, int]:
     """The step that puts `count` tokens of an answer behind its prompt: its name and units."""
     return ("decode", 1) if count == 1 else ("prefill", count)
+
+
+def _median(times: Collection[float]) -> float:
+    """The lower one of two."""
+    return sorted(times)[(len(times) - 1) // 2]
 
 
 def _kind(step: str, units: int) -> tuple[str, int]:

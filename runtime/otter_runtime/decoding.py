@@ -90,5 +90,6 @@ class Decoder:
 
 def log_softmax_at(logits: NDArray[np.float32], token: int) -> float:
     """The log probability of `token` under `logits` (vocab,)."""
-    peak = logits.max()
-    return float(logits[token] - peak - np.log(np.exp(logits - peak).sum()))
+    below = logits - logits.max()
+    own = below[token]
+    return float(own - np.log(np.exp(below, out=below).sum()))

@@ -43,7 +43,7 @@ class Engine(Protocol):
     rows: int
 
     def encode(self, pixels: Floats) -> Floats:
-        """Pixels (n, 3, H, W) to features (n, patches, dim)."""
+        """Pixels (n, 3, H, W) to features (n, patches, dim), the caller's to keep."""
 
     def resample(self, features: Floats) -> Media:
         """Features of one medium's frames (F, patches, dim) to its K and V."""

@@ -109,7 +109,7 @@ class Exemplars:
             taken_ns=0,
         )
         square = self.preprocess.square(np.asarray(decode(picture, file)))
-        features = self.engine.encode(self.preprocess.normalised(square)[None])[0].copy()
+        features = self.engine.encode(self.preprocess.normalised(square)[None])[0]
         draft.window.add(Look(NOWHEN, content_hash(square.data), features))
         draft.encoded += 1
 

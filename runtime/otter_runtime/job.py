@@ -26,7 +26,7 @@ class Work:
         self._digests = [b"", *(medium.digest for medium in media)]
         self.voice = voice
         self.tokens: list[Token] = [
-            (token, self.digest(seen))
+            (token, self._digests[seen])
             for token, seen in zip(prompt.ids, prompt.media_index, strict=True)
         ]
         self.held = shelf.take(self.tokens)

@@ -195,18 +195,17 @@ class StepLoop:
         return 0 if self.window.medium else len(self.window)
 
     def _has_frames(self, ask: Ask) -> bool:
-        stamps = self.window.stamps
-        return len(stamps) >= ask.frames and stamps[-1].id >= ask.frame_id
+        newest = self.window.newest
+        return newest is not None and len(self.window) >= ask.frames and newest.id >= ask.frame_id
 
     def _encode(self, frame: Frame, slot: int) -> None:
         self.announce("encode", 1)
         begun_ns = self._clock.now_ns()
         square = self._preprocess.square(frame.pixels)
-        pixels = self._preprocess.normalised(square)
-        # A copy, because an engine may hand out its own buffer.
-        features = self._engine.encode(pixels[None])[0].copy()
-        seen = sketched(frame.pixels)
-        self.window.add(Look(frame.stamp, content_hash(square.data), features, seen))
+        # While the picture is in the processor's cache: an engine leaves nothing of it there.
+        seen, digest = sketched(frame.pixels), content_hash(square.data)
+        features = self._engine.encode(self._preprocess.normalised(square)[None])[0]
+        self.window.add(Look(frame.stamp, digest, features, seen))
         self._schedule.shown()
         self.counters.encoded += 1
         took_ms = round(self._spent("encode", 1, begun_ns) / 1e6, 3)

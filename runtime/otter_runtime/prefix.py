@@ -44,9 +44,11 @@ class Shelf:
 
         At least the last token is left to be computed: its logits are what the caller wants.
         """
-        # Reversed: among equals the longest unused, so that fresh prefixes survive.
-        best = max(reversed(self._free), key=lambda held: common(held.tokens, tokens), default=None)
-        shared = common(best.tokens, tokens) if best else 0
+        best, shared = None, 0
+        for held in self._free:
+            # Among equals the longest unused, so that fresh prefixes survive.
+            if (length := common(held.tokens, tokens)) >= shared:
+                best, shared = held, length
         if best is None or (not shared and self._made < self._places):
             self._made += 1
             return Held(self._new_cache())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from otter_runtime.bundle import Manifest
@@ -91,8 +92,14 @@ def plain(text: str, specials: Sequence[str]) -> str:
 
 def turn(template: str, question: str, answer: str, tokenizer: Tokenizer) -> str:
     """`template` with a question, and an answer where it has a place for one."""
-    specials = [added.content for added in tokenizer.get_added_tokens_decoder().values()]
+    specials = _specials(tokenizer)
     # One pass over the template, so that "{answer}" inside a question stays text.
     before, _, rest = template.partition("{question}")
     between, _, after = rest.partition("{answer}")
     return f"{before}{plain(question, specials)}{between}{plain(answer, specials)}{after}"
+
+
+@lru_cache(maxsize=4)
+def _specials(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The text of each special token; looked up once for a tokenizer, whose own do not change."""
+    return tuple(added.content for added in tokenizer.get_added_tokens_decoder().values())

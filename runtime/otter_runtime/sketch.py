@@ -5,6 +5,8 @@ It knows brightness only; what changed, and whether that matters, others say.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +22,11 @@ BLANK: Sketch = np.zeros((SIDE, SIDE), np.uint8)
 def sketched(pixels: Pixels) -> Sketch:
     """The sketch of a frame (height, width, 3): the mean of some pixels of each cell."""
     rows, columns = (_spread(edge) for edge in pixels.shape[:2])
-    cells = pixels[rows[:, None], columns].reshape(SIDE, SAMPLES, SIDE, SAMPLES * 3)
-    mean: Sketch = cells.mean((1, 3)).astype(np.uint8)
+    # Whole rows, then columns of them, and whole numbers: a quarter of the time of picking each
+    # sample by itself and a mean of floats.
+    picked = pixels.take(rows, 0).take(columns, 1).reshape(SIDE, SAMPLES, SIDE, SAMPLES * 3)
+    sums = picked.sum(1, dtype=np.uint16).sum(2, dtype=np.uint16)  # (SIDE, SIDE)
+    mean: Sketch = (sums // (SAMPLES * SAMPLES * 3)).astype(np.uint8)
     return mean
 
 
@@ -40,6 +45,7 @@ def change(one: Sketch, other: Sketch) -> float:
     return float(np.abs(one.astype(np.int16) - other).mean() / 255)
 
 
+@lru_cache(maxsize=16)
 def _spread(edge: int) -> NDArray[np.intp]:
     """Places along an edge of so many pixels, evenly apart, each in the middle of its stretch."""
     many = SIDE * SAMPLES

@@ -100,6 +100,11 @@ class Window:
         return tuple(look.stamp for look in self._looks)
 
     @property
+    def newest(self) -> Stamp | None:
+        """Of the last frame that counts now."""
+        return self._looks[-1].stamp if self._looks else None
+
+    @property
     def medium(self) -> Medium | None:
         """The medium of the looks that count now; None until `resample` made it."""
         return self._medium
@@ -113,7 +118,7 @@ class Window:
         looks = self._looks
         span = max(self.size, self._told_apart)
         looks = looks[:1] * (span - len(looks)) + looks
-        features = np.stack([look.features for look in looks])
+        features = np.concatenate([look.features[None] for look in looks])
         self._medium = Medium(self.stamps, self._digest(), resample(features))
         return self._medium
 

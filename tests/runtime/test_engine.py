@@ -125,6 +125,15 @@ def test_features_of_a_frame_do_not_depend_on_its_batch(tiny_bundle: TinyBundle)
     np.testing.assert_allclose(runner.encode(pixels), single, rtol=0, atol=1e-5)
 
 
+def test_features_are_the_callers_to_keep(tiny_bundle: TinyBundle) -> None:
+    runner = engine(tiny_bundle("mpt", "int8"))
+    frames = np.random.default_rng(3).standard_normal((2, 1, 3, 16, 16), np.float32)
+    first = runner.encode(frames[0])
+    kept = first.copy()
+    runner.resample(np.concatenate([first, runner.encode(frames[1])]))
+    np.testing.assert_array_equal(first, kept)
+
+
 def test_what_does_not_fit_is_refused(tiny_bundle: TinyBundle) -> None:
     runner = engine(tiny_bundle("mpt", "fp32"))
     shown = media(runner, 1)

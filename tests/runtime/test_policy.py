@@ -116,6 +116,17 @@ def test_a_sketch_has_one_size_and_ignores_noise(height: int, width: int) -> Non
     assert change(sketched(dark), sketched(dark + 100)) == pytest.approx(100 / 255)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (37, 51), (720, 1280)])
+def test_a_sketch_is_the_mean_of_samples_evenly_apart(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    middles = (np.arange(4 * SIDE) + 0.5) / (4 * SIDE)
+    rows, columns = (np.floor(middles * edge).astype(int) for edge in shape)
+    cells = pixels[np.ix_(rows, columns)].reshape(SIDE, 4, SIDE, 12)
+    np.testing.assert_array_equal(sketched(pixels), np.floor(cells.mean((1, 3))))
+    mirrored = pixels[:, ::-1]  # not in order in memory
+    np.testing.assert_array_equal(sketched(mirrored), sketched(mirrored.copy()))
+
+
 def test_a_sketch_sees_where_something_is() -> None:
     left, right = np.zeros((2, 48, 64, 3), np.uint8)
     left[:, :32], right[:, 32:] = 200, 200
