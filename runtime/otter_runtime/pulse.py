@@ -2,9 +2,10 @@
 
 A fixed time-out would have to be longer than the longest step of the largest model on the slowest
 device, and would notice a hung engine of a small one as late. So the brain promises its next sign
-of life instead: FACTOR times what the step costs by the bundle's table, or by the worst that was
-seen here lately, whichever is more. Of a step that never ran here nothing is known (the first may
-load kernels), so it may take the longest time there is. It knows neither engines nor processes.
+of life instead: QUIET_S more than the step costs by the bundle's table, or by the worst that was
+seen here lately, and no less than FACTOR times that. A hang is known within 2 s where no step costs
+more than half a second. Of a step that never ran here nothing is known (the first may load
+kernels), so it may take the longest time there is. It knows neither engines nor processes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 BEAT_S = 0.4  # between two signs of life while nothing changes
 QUIET_S = 1.4  # no promise is shorter: the machine does other things too
-FACTOR = 8.0  # a step may take so many times what it is known to
+FACTOR = 4.0  # a step may take so many times what it is known to
 FORGETS = 0.97  # per step, so that one bad moment of the machine does not excuse later ones
 
 
@@ -52,8 +53,8 @@ class Pulse:
     def _patience_s(self, step: str, units: int) -> float:
         if step not in self._worst_ms:
             return self._longest_s
-        cost_ms = max(self._worst_ms[step], self._cost_ms.get(step, 0.0))
-        return min(max(FACTOR * cost_ms * units / 1e3, QUIET_S), self._longest_s)
+        cost_s = max(self._worst_ms[step], self._cost_ms.get(step, 0.0)) * units / 1e3
+        return min(max(FACTOR * cost_s, cost_s + QUIET_S), self._longest_s)
 
     def _promise(self, patience_s: float, now_s: float) -> None:
         if patience_s != self._promised_s or now_s - self._said_s >= BEAT_S:

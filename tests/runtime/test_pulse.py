@@ -52,7 +52,17 @@ def test_one_bad_moment_is_forgotten(clock: Clock) -> None:
         pulse.begin("decode", 1)
         clock.now_s += took_s
     assert max(said) == 30.0
-    assert said[-1] == QUIET_S
+    assert said[-1] == pytest.approx(QUIET_S, abs=0.05)
+
+
+def test_a_hang_in_a_step_of_half_a_second_is_known_within_two(clock: Clock) -> None:
+    said: list[float] = []
+    pulse = Pulse(said.append, {"encode": 450.0}, longest_s=10.0)
+    for _ in range(2):
+        pulse.begin("encode", 1)
+        clock.now_s += 0.3
+    assert said == [10.0, pytest.approx(0.45 + QUIET_S)]
+    assert said[1] + LOOK_S / 2 < 2.0
 
 
 def test_a_beat_comes_though_nothing_changes(clock: Clock) -> None:
