@@ -13,7 +13,8 @@ counts, of ours the median. Its pictures arrive preprocessed, ours as 720p.
 
 Ours is given *warm* (the window's frames were encoded as they came and one more has moved it; what
 is left is resampling, prefill, decoding) and *cold* (nothing is encoded). Random weights at full
-size: this proves speed, never quality. Prints a table, then one JSON line.
+size: this proves speed, never quality. Prints a table, then one JSON line; ends with 1 where the
+greedy ids in fp32 differ.
 """
 
 from __future__ import annotations
@@ -28,35 +29,31 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from bandwidth import read_bandwidth
 from our_answer import FRAMES, NO_REPEAT_NGRAM
+from outcome import Report, tell
 from random_bundle import CACHE
 from same_weights import TINY, SameWeights
 
-from otter_runtime.errors import OtterError, UserError
+from otter_runtime.errors import UserError
 
 HERE = Path(__file__).parent
 TOKENS = 24
 # A dtype whose first token takes so much longer than the fastest's cannot have the soonest answer.
 PLAINLY = 1.5
 FLAGS = ("avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-Report = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print; the exit code, 2 where the reference does not run."""
+    """Measure, print; 1 where the ids in fp32 differ, 2 where the reference does not run."""
     options = _parser().parse_args(arguments)
-    try:
-        report = measure(options)
-    except OtterError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if not options.json:
-        print(table(report))
-    print(json.dumps(report))
-    return 0
+    return tell(
+        lambda: measure(options),
+        table,
+        lambda report: bool(report["ids_equal_fp32"]),
+        json_alone=options.json,
+    )
 
 
 def measure(options: argparse.Namespace) -> Report:

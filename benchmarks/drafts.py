@@ -10,19 +10,18 @@ each moment. Prints a table, then one JSON line; exit code 1 where an answer dif
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from outcome import Report, tell
 
 import otter_runtime
 from otter_runtime.bundle import Bundle
 from otter_runtime.clock import RealClock
 from otter_runtime.engine import Cache, Engine, Floats, Media
-from otter_runtime.errors import OtterError
 from otter_runtime.frame import Frame, Stamp
 from otter_runtime.labels import Labels
 from otter_runtime.loop import StepLoop
@@ -96,18 +95,15 @@ class Planner:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print; 1 where drafts change an answer, 2 where there is no such bundle."""
     options = _parser().parse_args(arguments)
-    try:
-        report = measure(options)
-    except OtterError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if not options.json:
-        print(table(report))
-    print(json.dumps(report))
-    return 0 if report["equal"] else 1
+    return tell(
+        lambda: measure(options),
+        table,
+        lambda report: bool(report["equal"]),
+        json_alone=options.json,
+    )
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> Report:
     """Both ways on all clips."""
     bundle = Bundle.load(options.bundle)
     plain, drafted = (Planner(bundle, options.threads, n) for n in (0, options.draft_tokens))
@@ -154,7 +150,7 @@ def moments(folder: Path, rate_hz: float) -> Iterator[tuple[Frame, str]]:
                 yield Frame(stamp, pixels), clip.instruction
 
 
-def table(report: dict[str, Any]) -> str:
+def table(report: Report) -> str:
     """The report for people."""
     rows = [f"{name:16}{value:10.2f} ms an answer" for name, value in report["decode_ms"].items()]
     same = "the same" if report["equal"] else "DIFFERENT"

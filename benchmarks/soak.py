@@ -20,16 +20,16 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
+from outcome import Report, lines, tell
 from processes import Footprint
 from soak_day import HARMS, RATE_HZ, Sample, Soak, stream
 
 from otter_robots import endpoints
 from otter_robots.client import Client
-from otter_robots.errors import OtterError
 from otter_runtime.percentile import spread
 from otter_runtime.stage import running
 
@@ -92,7 +92,7 @@ def _progress(one: Sample, options: argparse.Namespace) -> None:
         )
 
 
-def report(soak: Soak) -> dict[str, Any]:
+def report(soak: Soak) -> Report:
     """What came of it, as one object."""
     first, last = soak.samples[0], soak.samples[-1]
     fronts = [one.front for one in soak.samples]
@@ -146,34 +146,31 @@ def _tenth(figures: list[float], which: int) -> list[float]:
     return figures[which * size : (which + 1) * size]
 
 
-def table(told: dict[str, Any]) -> str:
-    """The report for people."""
-    return "\n".join(f"{name:18}{value}" for name, value in told.items())
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Soak, print, draw; 1 where memory grew."""
     options = _parser().parse_args(arguments)
     if not options.minutes and not options.frames:
         options.minutes = 5.0
-    try:
-        with tempfile.TemporaryDirectory(prefix="otter-soak-") as name:
-            soak = soaked(options, Path(name))
-        told = report(soak)
-        if options.plot:
-            from soak_plot import save
+    return tell(
+        lambda: measured(options),
+        partial(lines, width=18),
+        lambda told: all(told["flat"].values()),
+        json_alone=options.json,
+    )
 
-            save(options.plot, soak)
-        if options.samples:
-            rows = [json.dumps(asdict(one)) for one in soak.samples]
-            options.samples.write_text("\n".join(rows) + "\n")
-    except OtterError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    if not options.json:
-        print(table(told))
-    print(json.dumps(told))
-    return 0 if all(told["flat"].values()) else 1
+
+def measured(options: argparse.Namespace) -> Report:
+    """The report; plot and samples are in files."""
+    with tempfile.TemporaryDirectory(prefix="otter-soak-") as name:
+        soak = soaked(options, Path(name))
+    if options.plot:
+        from soak_plot import save
+
+        save(options.plot, soak)
+    if options.samples:
+        rows = [json.dumps(asdict(one)) for one in soak.samples]
+        options.samples.write_text("\n".join(rows) + "\n")
+    return report(soak)
 
 
 def _parser() -> argparse.ArgumentParser:
