@@ -10,9 +10,9 @@ Prints a table, then one JSON line. Decoding one token reads every weight of the
 embedding table, the K/V of the tokens held and the media's; that many bytes per second, over the
 bandwidth measured in the same run, is the share. The loop's own time is what the brain's turn takes
 beside the engine and preprocessing, in wall time and in processor time: per decode step, per frame.
-A question in an answer is timed from any moment of a long answer's decoding, about a new frame, to
-its first token, and set beside what it may take: the rest of the step in flight, resampling,
-prefill, one decode step.
+A question in an answer comes from another process, at any moment of a long answer's decoding, about
+a new frame; the time to its first token is set beside what it may take: the rest of the step in
+flight, the engine's resampling and prefill, and one decode step of the loop.
 Beside another precision, what the project asks of an int8 decoder is held to what was measured;
 `cpu` says which of its instructions the processor has.
 """

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
+from operator import add
 from statistics import median
 from typing import Any
 
 import msgspec
 import numpy as np
+from asker import Asker
 from numpy.typing import NDArray
 
 from otter_runtime.brain import turn
@@ -36,6 +38,7 @@ QUESTION = "Go to the red box. What should I do next?"
 PLAN = "Tell me everything that you can see."
 ANSWER_TOKENS = 48
 LONGEST_S = 10.0
+STEPS = {"resample", "prefill"}
 Span = tuple[float, float]  # seconds of the wall, of this thread's processor time
 
 
@@ -53,8 +56,9 @@ class Timed:
         def timed(*arguments: Any) -> Any:
             began = now()
             result = call(*arguments)
+            ended = now()
             wall, cpu = self._spent.get(name, (0.0, 0.0))
-            self._spent[name] = wall + now()[0] - began[0], cpu + now()[1] - began[1]
+            self._spent[name] = wall + ended[0] - began[0], cpu + ended[1] - began[1]
             return result
 
         return timed
@@ -82,8 +86,8 @@ class LoopTimer:
         )
         loop: Any = self.loop
         loop._preprocess = Timed(loop._preprocess, self._spent)
-        ours, theirs = socket.socketpair()
-        self.front, self._channel = Channel(ours, Event), Channel(theirs, Order)
+        self._end, theirs = socket.socketpair()
+        self.front, self._channel = Channel(self._end, Event), Channel(theirs, Order)
         self._slots = Slots()
         say = self._channel.send
         self._pulse = Pulse(lambda s: say(Alive(s)), self.loop.cost_ms, LONGEST_S)
@@ -120,23 +124,29 @@ class LoopTimer:
     def questions(self, frame: NDArray[np.uint8], budget_s: float) -> dict[str, list[float]]:
         """Questions about a new frame that come at any moment of a long answer's decoding.
 
-        Seconds from each to its first token, and what it may take: the rest of the step in flight,
-        the engine's resampling and prefill, and one decode step.
+        Seconds from each being sent to its first token being told, and what it may take: the rest
+        of the step in flight, the engine's resampling and prefill, and one decode step of the loop,
+        in which all that is the loop's own has to fit. No two questions are the same.
         """
-        took: list[float] = []
-        may: list[float] = []
-        step_s = median(self.decode_steps(frame, 0.0)["loop_decode_engine"])
-        for number in _within(budget_s):
-            self.front.send(Ask(id="plan", text=PLAN, standing=True))
-            self._turns(4)
-            self._show(np.roll(frame, number, 0))
-            self._turns(3)
-            one, other = self._question(self._dice.uniform(0, 2 * step_s))
-            took.append(one)
-            may.append(other + step_s)
-            while not self.loop.idle:
-                self._turns(1)
-        return {"question_in_answer": took, "question_may_take": may}
+        spans: list[tuple[float, float]] = []
+        steps = self.decode_steps(frame, 0.0)
+        step_s = median(map(add, steps["loop_decode_engine"], steps["loop_decode_own"]))
+        end = time.monotonic() + budget_s
+        numbers = count(1)
+        with closing(Asker(self._end)) as asker:
+            while len(spans) < 5 or time.monotonic() < end:
+                number = next(numbers)
+                self.front.send(Ask(id="plan", text=PLAN, standing=True))
+                self._turns(4)
+                self._show(np.roll(frame, number, 0))
+                self._turns(3)
+                question = Ask(id="question", text=f"{number}. {QUESTION}")
+                asker.ask(question, self._dice.uniform(0, 2 * step_s))
+                spans += self._way(asker)
+                while not self.loop.idle:
+                    self._turns(1)
+        took, rest = zip(*spans, strict=True)
+        return {"question_in_answer": list(took), "question_may_take": [s + step_s for s in rest]}
 
     def close(self) -> None:
         """Close both ends, and let the frames' memory go."""
@@ -144,30 +154,33 @@ class LoopTimer:
         self._channel.close()
         self._slots.close()
 
-    def _question(self, delay_s: float) -> tuple[float, float]:
-        """Ask after so long; until the first token, and the rest of the step and engine calls."""
-        asked: list[float] = []
+    def _way(self, asker: Asker) -> list[tuple[float, float]]:
+        """The question's way to its first token, sent; rest of the step in flight and engine calls.
 
-        def ask() -> None:
-            time.sleep(delay_s)
-            asked.append(time.perf_counter())
-            self.front.send(Ask(id="question", text=QUESTION))
-
-        asker = threading.Thread(target=ask)
-        asker.start()
-        rest_s = engine_s = 0.0
-        while True:
-            self._turn()
-            ended = time.perf_counter()
-            began = "resample" in self._spent or "prefill" in self._spent
-            if asked and not rest_s and not began:
-                rest_s = ended - asked[0]
-            engine_s += sum(self._spent.get(name, (0.0,))[0] for name in ("resample", "prefill"))
-            for one in self.front.receive():
-                if isinstance(one, Said) and one.id == "question":
-                    asker.join()
-                    first_s = one.timing["first_token_ms"] / 1e3
-                    return rest_s + first_s, rest_s + engine_s
+        Nothing where the answer ended before the question came, as on a machine that is too busy.
+        """
+        turns = []
+        said: list[str] = []
+        while "question" not in said:
+            answered = self.loop.counters.answered
+            while self.loop.counters.answered == answered:
+                self._spent.clear()
+                turn(self.loop, self._channel, self._slots, self._pulse)
+                turns.append((time.monotonic(), dict(self._spent)))
+            said += [one.id for one in self.front.receive() if isinstance(one, Said)]
+        asked_s = asker.asked_s()
+        if said[0] != "question":
+            return []
+        # What it begins with is the new frame's medium, what it opens with the prompt's last chunk.
+        begun = next(at for at, (_, spent) in enumerate(turns) if "resample" in spent)
+        opened = max(at for at, (_, spent) in enumerate(turns) if "prefill" in spent)
+        engine_s = sum(
+            spent[name][0]
+            for _, spent in turns[begun : opened + 1]
+            for name in STEPS & spent.keys()
+        )
+        rest_s = max(turns[begun - 1][0] - asked_s, 0.0) if begun else 0.0
+        return [(turns[opened][0] - asked_s, rest_s + engine_s)]
 
     def _show(self, frame: NDArray[np.uint8]) -> Span:
         """Show a frame; what it took but for preprocessing and the engine."""

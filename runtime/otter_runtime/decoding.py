@@ -30,8 +30,9 @@ class Decoder:
         self._stop = frozenset(controls.stop_ids or [tokens.endofchunk])
         self._followers: dict[tuple[int, ...], set[int]] = {}
         self._log_probability = 0.0
-        for end in range(1, len(self._context) + 1):
-            self._remember(end)
+        if controls.no_repeat_ngram > 0:
+            for end in range(1, len(self._context) + 1):
+                self._remember(end)
 
     def next(self, logits: NDArray[np.float32]) -> int | None:
         """The next token for `logits` (vocab,), or None where the answer ends.

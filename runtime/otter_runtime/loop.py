@@ -146,7 +146,7 @@ class StepLoop:
         """Whether `step` would do nothing until something new comes."""
         if self._waiting or self._events or self._exemplars.waiting or self._startable():
             return False
-        return self._late(self._clock.now_ns(), None, 0) is None
+        return self._late(self._clock.now_ns(), None, encodes=False) is None
 
     @property
     def waiting(self) -> bool:
@@ -162,7 +162,7 @@ class StepLoop:
         running = None if pins or passes else job
         if running is not None and not self._prepared(running):
             return self._told()
-        late = self._late(now_ns, running, self._next_ns(running, pins or passes))
+        late = self._late(now_ns, running, pins or passes)
         if late is not None:
             self._end_late(late)
         elif pins:
@@ -181,7 +181,10 @@ class StepLoop:
         ready = (job for job in self._schedule.jobs if job.started or self._has_frames(job.ask))
         return next(ready, None)
 
-    def _late(self, now_ns: int, running: Job | None, wait_ns: int) -> Job | None:
+    def _late(self, now_ns: int, running: Job | None, encodes: bool) -> Job | None:
+        if not self._schedule.hurried:
+            return None
+        wait_ns = self._next_ns(running, encodes)
         return self._schedule.late(now_ns, running, wait_ns, self._unmade)
 
     def _next_ns(self, running: Job | None, encodes: bool) -> int:

@@ -53,7 +53,7 @@ def render(
     live[1:] = [text.replace(IMAGE, "") for text in live[1:]]
     shown = [turn(example, *said, tokenizer) for said in examples]
     text = "".join(shown + live)
-    prompt = from_ids(manifest, tokenizer.encode(text, add_special_tokens=False).ids)
+    prompt = from_ids(manifest, _encoded(tokenizer, text))
     if prompt.images != text.count(IMAGE):
         raise PromptError(
             f"the prompt has {text.count(IMAGE)} {IMAGE} but {prompt.images} tokens with its id; "
@@ -68,7 +68,7 @@ def from_ids(manifest: Manifest, ids: Sequence[int]) -> Prompt:
     A token sees the last medium shown at or before it (reference: inclusive cumulative sum).
     """
     bos = manifest.tokens.bos
-    full = list(ids) if bos is None or ids[:1] == [bos] else [bos, *ids]
+    full = list(ids) if bos is None or list(ids[:1]) == [bos] else [bos, *ids]
     index = media_index(full, manifest.tokens.image)
     return Prompt(full, index, max(index, default=0))
 
@@ -103,3 +103,9 @@ def turn(template: str, question: str, answer: str, tokenizer: Tokenizer) -> str
 def _specials(tokenizer: Tokenizer) -> tuple[str, ...]:
     """The text of each special token; looked up once for a tokenizer, whose own do not change."""
     return tuple(added.content for added in tokenizer.get_added_tokens_decoder().values())
+
+
+@lru_cache(maxsize=64)
+def _encoded(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+    """Ids of `text`; an instruction is asked again and again, and questions often are."""
+    return tuple(tokenizer.encode(text, add_special_tokens=False).ids)

@@ -32,6 +32,11 @@ class Schedule:
         """It is answered or declined."""
         self.jobs.remove(job)
 
+    @property
+    def hurried(self) -> bool:
+        """Whether anybody has a deadline."""
+        return any(job.ask.deadline_ns is not None for job in self.jobs)
+
     def opened(self, job: Job) -> None:
         """It has its first token, and a frame waited for that."""
         self._ahead = job
