@@ -1,0 +1,31 @@
+"""The robot of the recording benchmark: keeps so many questions waiting until it is ended.
+
+    python benchmarks/record_asker.py STREAM REQUESTS WAITING QUESTION
+
+It measures nothing; whoever started it counts the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+
+from otter_robots.aio import Client
+from otter_robots.errors import NoAnswer, NobodyListening
+
+
+async def main(stream: str, requests: str, waiting: int, question: str) -> None:
+    """Ask for ever."""
+    async with Client(stream, requests, "asker") as bus:
+        await asyncio.gather(*(_ask(bus, question) for _ in range(waiting)))
+
+
+async def _ask(bus: Client, question: str) -> None:
+    while True:
+        with suppress(NobodyListening, NoAnswer):
+            await bus.ask(question)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))
