@@ -30,6 +30,7 @@ COMMANDS = {
     "run": "watch a camera or a video and publish plans",
     "ask": "ask a running assistant a question",
     "sub": "print what is published, live",
+    "voice": "talk with the assistant: microphone, loudspeaker, spoken stop",
     "command": "tell every robot to stop, to resume, or what is its own",
     "record": "record what a run publishes, as a process of its own",
     "replay": "play a trial again: onto a bus, through a model, or ask it something new",
@@ -45,7 +46,13 @@ COMMANDS = {
 }
 
 # The extra that brings a package; a package that is not here comes with the command's own extra.
-EXTRAS = {"onnxruntime": "cpu", "tensorrt": "tensorrt", "cuda": "tensorrt", "pyaudio": "voice"}
+EXTRAS = {
+    "onnxruntime": "cpu",
+    "tensorrt": "tensorrt",
+    "cuda": "tensorrt",
+    "pyaudio": "voice",
+    "pocketsphinx": "voice",
+}
 
 
 class Command(Protocol):

@@ -14,6 +14,7 @@ OtterError
 │       └── PromptTooLong     prompt and answer exceed the model's positions
 ├── DamagedPicture            a pushed frame is not the picture it is said to be
 ├── CameraLost                a live source stopped giving pictures
+├── SoundLost                 a microphone or a loudspeaker stopped working
 ├── JournalError              the journal cannot be read or written
 ├── RecordError               a recording cannot be written
 └── EngineError               the engine was used outside its contract
@@ -39,6 +40,10 @@ class DamagedPicture(OtterError):
 
 class CameraLost(OtterError):
     """A live source stopped giving pictures, or gives others than it began with."""
+
+
+class SoundLost(OtterError):
+    """A microphone or a loudspeaker that was there stopped working."""
 
 
 class PortInUse(UserError):
