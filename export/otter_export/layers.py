@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otter_export.builder import Builder
-from otter_export.precision import Floats, Precision
+from otter_export.precision import Floats, Linear, Precision
 
 # Added to the scores of what must not be seen: exp of it is exactly 0 beside any real score.
 MASKED = -1e9
@@ -65,7 +65,7 @@ class Layers:
         """x times `matrix` (in, out) plus `bias`; x's channels may come `divided` by (in,)."""
         if divided is not None:
             matrix = matrix * divided[:, None]
-        return self.precision.linear(self.b, x, name, matrix, bias, divided)
+        return self.precision.linear(self.b, x, Linear(name, matrix, bias, divided))
 
     def layer_norm(self, x: str, name: str, scale: Floats, bias: Floats | None, eps: float) -> str:
         """LayerNorm over the last axis; without `bias` where the model has none."""

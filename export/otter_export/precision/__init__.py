@@ -13,7 +13,7 @@ from otter_export.precision.fp32 import Fp32
 from otter_export.precision.int4 import MOMENTS, Int4
 from otter_export.precision.int8 import Int8
 from otter_export.precision.int8_dynamic import Int8Dynamic
-from otter_export.precision.protocol import Floats, Precision
+from otter_export.precision.protocol import Floats, Linear, Precision
 from otter_export.precision.recipes import RECIPES, Recipe
 from otter_export.precision.seen import LARGEST, PEAKS, Observed, Seen, Statistic
 
@@ -31,6 +31,7 @@ __all__ = [
     "Int4",
     "Int8",
     "Int8Dynamic",
+    "Linear",
     "Observed",
     "Precision",
     "Recipe",

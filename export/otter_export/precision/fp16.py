@@ -7,7 +7,7 @@ fp16 layer in a graph of another precision (a head) gets its casts here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from otter_export.builder import Builder
 from otter_export.half_builder import HALF, LARGEST_HALF, LIMIT, SINGLE, HalfBuilder
-from otter_export.precision.protocol import Floats, Precision, with_bias
+from otter_export.precision.protocol import Floats, Linear, Precision, with_bias
 from otter_export.weight_file import WeightFile
 
 # Half's subnormals are 2^-24 apart: rounding to them costs numbers of this root mean square a
@@ -31,27 +31,20 @@ class Fp16(Precision):
     peaks: Mapping[str, NDArray[Any]]  # node: ()
     name = "fp16"
 
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
-        seen, stored = float(self.inputs[name].max()), narrowed(matrix)
-        with b.scope(name) as scope:
-            weight = b.weight(f"{name}.weight", stored)
+    def linear(self, b: Builder, x: str, layer: Linear) -> str:
+        seen, stored = float(self.inputs[layer.name].max()), narrowed(layer.matrix)
+        with b.scope(layer.name) as scope:
+            weight = b.weight(f"{layer.name}.weight", stored)
             if isinstance(b, HalfBuilder):
                 b.saw(x, seen)
-                half = None if bias is None else narrowed(bias)
-                return with_bias(b, b.op("MatMul", x, weight), name, half)
+                if layer.bias is not None:
+                    layer = replace(layer, bias=narrowed(layer.bias))
+                return with_bias(b, b.op("MatMul", x, weight), layer)
             fits = max(seen, float(self.peaks[f"{scope}/matmul"])) <= LIMIT
             compute = HALF if fits and stored.dtype == np.float16 else SINGLE
             x, weight = b.op("Cast", x, to=compute), b.op("Cast", weight, to=compute)
             product = b.op("Cast", b.op("MatMul", x, weight), to=SINGLE)
-            return with_bias(b, product, name, bias)
+            return with_bias(b, product, layer)
 
     def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
         table = b.weight(f"{name}.weight", narrowed(rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otter_export.builder import Builder
-from otter_export.precision.protocol import Floats, Precision, with_bias
+from otter_export.precision.protocol import Floats, Linear, Precision, with_bias
 
 
 class Fp32(Precision):
@@ -11,17 +11,9 @@ class Fp32(Precision):
 
     name = "fp32"
 
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
-        product = b.op("MatMul", x, b.weight(f"{name}.weight", matrix))
-        return with_bias(b, product, name, bias)
+    def linear(self, b: Builder, x: str, layer: Linear) -> str:
+        product = b.op("MatMul", x, b.weight(f"{layer.name}.weight", layer.matrix))
+        return with_bias(b, product, layer)
 
     def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
         return b.op("Gather", b.weight(f"{name}.weight", rows), ids, axis=0)

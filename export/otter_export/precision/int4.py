@@ -23,7 +23,7 @@ import numpy as np
 from otter_export.builder import Builder
 from otter_export.precision import rounding
 from otter_export.precision.int8 import Int8, migration
-from otter_export.precision.protocol import Floats, Precision, with_bias
+from otter_export.precision.protocol import Floats, Linear, Precision, with_bias
 from otter_export.precision.seen import Statistic
 
 BLOCKS = (128, 64)
@@ -70,30 +70,23 @@ class Int4(Precision):
     name = "int4"
     opset = 21  # the first with blocks
 
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
+    def linear(self, b: Builder, x: str, layer: Linear) -> str:
+        matrix = layer.matrix
         block = block_size(matrix.shape[0])
         if block is None or matrix.shape[1] % 2:
-            return self.int8.linear(b, x, name, matrix, bias, divided)
+            return self.int8.linear(b, x, layer)
         if self.feedback:
-            codes, scales = rounding.rounded(matrix, self._moments(name, divided), block)
+            codes, scales = rounding.rounded(matrix, self._moments(layer), block)
         else:
             codes, scales = rounding.nearest(matrix, block)
         weight = b.op(
             "DequantizeLinear",
-            b.weight(f"{name}.weight", codes),
-            b.weight(f"{name}.scale", scales),
+            b.weight(f"{layer.name}.weight", codes),
+            b.weight(f"{layer.name}.scale", scales),
             axis=0,
             block_size=block,
         )
-        return with_bias(b, b.op("MatMul", x, weight), name, bias)
+        return with_bias(b, b.op("MatMul", x, weight), layer)
 
     def migration(self, name: str, matrix: Floats) -> Floats | None:
         if self.strength == 0:
@@ -103,8 +96,8 @@ class Int4(Precision):
     def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
         return self.int8.table(b, name, rows, ids)
 
-    def _moments(self, name: str, divided: Floats | None) -> Floats:
-        moments = self.moments[name]
+    def _moments(self, layer: Linear) -> Floats:
+        moments, divided = self.moments[layer.name], layer.divided
         if divided is None:
             return moments
         spans = divided.reshape(moments.shape[:2])

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from otter_export.builder import Builder
-from otter_export.precision.protocol import Floats, Precision, with_bias
+from otter_export.precision.protocol import Floats, Linear, Precision, with_bias
 
 LEVELS = 127
 # A channel that calibration never saw active still needs a scale that is positive.
@@ -47,28 +47,22 @@ class Int8(Precision):
     strength: float = 0.5
     name = "int8"
 
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
-        weight, scales = quantized(matrix)
+    def linear(self, b: Builder, x: str, layer: Linear) -> str:
+        weight, scales = quantized(layer.matrix)
         zero = b.constant(0, np.int8)
-        seen = self.ranges[name] if divided is None else self.ranges[name] / divided
+        seen = self.ranges[layer.name]
+        if layer.divided is not None:
+            seen = seen / layer.divided
         step = b.constant(max(float(seen.max()), SMALLEST) / LEVELS, np.float32)
         x = b.op("DequantizeLinear", b.op("QuantizeLinear", x, step, zero), step, zero)
-        matrix_name = b.op(
+        matrix = b.op(
             "DequantizeLinear",
-            b.weight(f"{name}.weight", weight),
-            b.weight(f"{name}.scale", scales),
-            b.weight(f"{name}.zero", np.zeros_like(scales, np.int8)),
+            b.weight(f"{layer.name}.weight", weight),
+            b.weight(f"{layer.name}.scale", scales),
+            b.weight(f"{layer.name}.zero", np.zeros_like(scales, np.int8)),
             axis=1,
         )
-        return with_bias(b, b.op("MatMul", x, matrix_name), name, bias)
+        return with_bias(b, b.op("MatMul", x, matrix), layer)
 
     def migration(self, name: str, matrix: Floats) -> Floats | None:
         if self.strength == 0:

@@ -15,7 +15,7 @@ from onnx import TensorProto
 
 from otter_export.builder import Builder
 from otter_export.precision.int8 import half_table, quantized
-from otter_export.precision.protocol import Floats, Precision, with_bias
+from otter_export.precision.protocol import Floats, Linear, Precision, with_bias
 
 
 class Int8Dynamic(Precision):
@@ -23,27 +23,19 @@ class Int8Dynamic(Precision):
 
     name = "int8-dynamic"
 
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
-        weight, scales = quantized(matrix)
+    def linear(self, b: Builder, x: str, layer: Linear) -> str:
+        weight, scales = quantized(layer.matrix)
         x, step, zero = b.ops("DynamicQuantizeLinear", 3, x)
         product = b.op(
             "MatMulInteger",
             x,
-            b.weight(f"{name}.weight", weight),
+            b.weight(f"{layer.name}.weight", weight),
             zero,
-            b.weight(f"{name}.zero", np.zeros_like(scales, np.int8)),
+            b.weight(f"{layer.name}.zero", np.zeros_like(scales, np.int8)),
         )
-        step = b.op("Mul", step, b.weight(f"{name}.scale", scales))
+        step = b.op("Mul", step, b.weight(f"{layer.name}.scale", scales))
         product = b.op("Mul", b.op("Cast", product, to=TensorProto.FLOAT), step)
-        return with_bias(b, product, name, bias)
+        return with_bias(b, product, layer)
 
     def table(self, b: Builder, name: str, rows: Floats, ids: str) -> str:
         return half_table(b, name, rows, ids)

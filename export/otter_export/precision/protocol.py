@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,25 +14,28 @@ from otter_export.weight_file import WeightFile
 Floats = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Linear:
+    """A linear layer: `matrix` (in, out), `bias` (out,) where it has one.
+
+    Where the norm before has divided x's channels, `divided` (in,) says by what; `matrix` makes up
+    for it.
+    """
+
+    name: str
+    matrix: Floats
+    bias: Floats | None = None
+    divided: Floats | None = None
+
+
 class Precision(Protocol):
     """A way to write the linear layers and the embedding table of a graph."""
 
     name: str
     opset: int = OPSET  # the least that its nodes need
 
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
-        """x (…, in) times `matrix` (in, out) plus `bias` (out): the name of the result (…, out).
-
-        Where the norm before has divided x's channels, `divided` (in,) says by what.
-        """
+    def linear(self, b: Builder, x: str, layer: Linear) -> str:
+        """x (…, in) through `layer`: the name of the result (…, out)."""
 
     def migration(self, name: str, matrix: Floats) -> Floats | None:
         """Per input channel, what the norm before layer `name` divides by; None for nothing."""
@@ -45,6 +49,8 @@ class Precision(Protocol):
         return Builder(name, weights, opset)
 
 
-def with_bias(b: Builder, product: str, name: str, bias: Floats | None) -> str:
+def with_bias(b: Builder, product: str, layer: Linear) -> str:
     """`product` plus the layer's bias, where it has one."""
-    return product if bias is None else b.op("Add", product, b.weight(f"{name}.bias", bias))
+    if layer.bias is None:
+        return product
+    return b.op("Add", product, b.weight(f"{layer.name}.bias", layer.bias))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from otter_export.builder import Builder, Dim
 from otter_export.half_builder import ARITHMETIC
 from otter_export.precision.fp32 import Fp32
-from otter_export.precision.protocol import Floats
+from otter_export.precision.protocol import Linear
 from otter_export.weight_file import WeightFile
 
 Seen = Mapping[str, Mapping[str, NDArray[Any]]]
@@ -60,21 +60,13 @@ class Observed(Fp32):
     outputs: dict[tuple[Statistic, str], str] = field(default_factory=dict)
     name = "observed"
 
-    def linear(
-        self,
-        b: Builder,
-        x: str,
-        name: str,
-        matrix: Floats,
-        bias: Floats | None,
-        divided: Floats | None = None,
-    ) -> str:
+    def linear(self, b: Builder, x: str, layer: Linear) -> str:
         for statistic in self.statistics:
             if not statistic.of_nodes:
-                self.outputs[statistic, name] = statistic.nodes(b, x, matrix.shape[0])
+                self.outputs[statistic, layer.name] = statistic.nodes(b, x, layer.matrix.shape[0])
         # A scope of its own, as fp16's: its nodes are then called the same wherever it stands.
-        with b.scope(name):
-            return super().linear(b, x, name, matrix, bias)
+        with b.scope(layer.name):
+            return super().linear(b, x, layer)
 
     def builder(self, name: str, weights: WeightFile | None, opset: int) -> Builder:
         return _NodeObserver(name, weights, opset, self)
