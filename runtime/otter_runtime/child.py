@@ -36,7 +36,8 @@ from otter_runtime.wire import (
     Unpin,
 )
 
-BACK_OFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
+REST_S = 0.2  # between a brain's end and the next one's start
+BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0)  # between two starts, where one dies after the other
 STEADY_S = 30.0  # alive for so long, a brain's next death counts as its first
 START_FACTOR, START_LEAST_S = 4.0, 10.0  # of the first start's time, later ones take at most
 SEND_PATIENCE_S = 2.0
@@ -191,7 +192,8 @@ class ChildBrain:
             self._ready = True
             took_s = time.monotonic() - self._started_s
             assert self._process is not None
-            self._watch = Watch(self._process.pid, self._hung_s, self._hung_s)
+            computes = self.settings.provider == "cpu"
+            self._watch = Watch(self._process.pid, self._hung_s, self._hung_s, computes)
             self._begun_s[self.settings.bundle] = took_s
 
     def _last_words(self) -> str:
@@ -206,11 +208,13 @@ class ChildBrain:
 
     def _end(self, why: str) -> Died:
         self._kill()
-        self._deaths = 0 if time.monotonic() - self._started_s > STEADY_S else self._deaths
-        wait_s = BACK_OFF_S[min(self._deaths, len(BACK_OFF_S) - 1)]
+        lived_s = time.monotonic() - self._started_s
+        self._deaths = 0 if lived_s > STEADY_S else self._deaths
+        # A large model takes longer to load than any back-off: it must not wait for that as well.
+        wait_s = max(REST_S, BACK_OFF_S[min(self._deaths, len(BACK_OFF_S) - 1)] - lived_s)
         self._deaths += 1
         self._start_at_s = time.monotonic() + wait_s
-        return Died(f"{why}; a new one starts in {wait_s:g} s")
+        return Died(f"{why}; a new one starts in {wait_s:.1f} s")
 
     def _kill(self) -> None:
         assert self._process is not None

@@ -121,6 +121,29 @@ def test_a_stopped_process_is_hung_when_its_promise_is_over(clock: Clock, spawn:
     assert looks(patient, 0.2, clock)
 
 
+SOME_WORK = "import time\nwhile time.process_time() < 0.1: pass\n"
+
+
+@pytest.mark.parametrize("code", ["time.sleep(600)", "while True: pass"])
+def test_who_computes_and_does_no_work_is_hung_before_its_promise_is_over(
+    clock: Clock, spawn: Spawn, code: str
+) -> None:
+    child, busy = spawn(SOME_WORK + code), "while" in code
+    until_s = time.perf_counter() + 120
+    while watch.work(child.pid)[0] != busy or watch.work(child.pid)[1] < 0.05:
+        assert time.perf_counter() < until_s
+    patient = Watch(child.pid, 9.0, 10.0, computes=True)
+    assert not looks(patient, 1.3, clock)
+    assert looks(patient, 0.2, clock) is not busy
+    child.send_signal(signal.SIGSTOP)
+    while watch.work(child.pid)[0]:
+        assert time.perf_counter() < until_s
+    patient.heard(9.0)
+    assert looks(patient, 1.5, clock)
+    assert not looks(Watch(child.pid, 9.0, 10.0), 8.9, clock)  # who knows what it waits for
+    assert watch.work(1 << 30) == (True, 0.0)
+
+
 def test_silence_that_nobody_listened_to_does_not_count(clock: Clock, spawn: Spawn) -> None:
     patient = Watch(stopped(spawn), 1.4, 10.0)
     clock.now_s += 3600
