@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TextIO
 
 from otter_robots import address
 from otter_robots.errors import OtterError
+from otter_robots.interrupt import interruptible
 
 
 def arguments(name: str, about: str) -> argparse.ArgumentParser:
@@ -37,7 +37,7 @@ def carry_out(name: str, run: Callable[[], None]) -> int:
 
     A missing package is answered with the line that installs it.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruptible()
     try:
         run()
     except KeyboardInterrupt:

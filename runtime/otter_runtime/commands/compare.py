@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from otter_robots.interrupt import interruptible
 
 if TYPE_CHECKING:
     from otter_runtime.compare.gate import Gate
@@ -151,9 +152,7 @@ def _rate(pairing: Pairing, trials: tuple[Trial, Trial], votes: VoteFile, port: 
         return
     ballots = Ballots(pairing, albums(trials, frames(pairs), BOOTH_SIDE), votes)
     booth = Booth(ballots, port)
-    # Whoever started it may have told it to ignore SIGINT, as a shell does to what it puts behind.
-    for told in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told, signal.default_int_handler)
+    interruptible()
     print(f"rate at {booth.url}; Ctrl-C ends it, and the same again goes on", file=sys.stderr)
     try:
         while not booth.finished.wait(0.5):

@@ -37,14 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play the clips and judge what comes; 1 where less than 90 % is right."""
-    import signal
-
+    from otter_robots.interrupt import interruptible
     from otter_runtime.labels import Labels
     from otter_runtime.stage import heard
 
-    # Both end the run that was started too; a shell's background job ignores SIGINT otherwise.
-    for told in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told, signal.default_int_handler)
+    interruptible()  # the run that was started ends, too
     labels = Labels.load(args.clip)
     board = Board(labels, args.json)
     for item in heard(_command(args, labels)):

@@ -33,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Record until the run ends for good, the silence, or an interrupt, which ends with 0."""
     import contextlib
-    import signal
 
     from otter_robots import endpoints
     from otter_robots.client import Client
+    from otter_robots.interrupt import interruptible
     from otter_runtime.config import RecordConfig
     from otter_runtime.trials.recorder import Recorder
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruptible()
     stream = args.stream or endpoints.stream_endpoint(args.folder)
     requests = args.requests or endpoints.requests_endpoint(args.folder)
     with Client(stream, requests, "otter-edge record", args.key) as bus:
