@@ -21,6 +21,7 @@ from otter_runtime.audio.plans import Plans
 from otter_runtime.errors import OtterError
 
 PATIENCE_S = 0.1
+NO_ANSWER = "I have no answer at the moment."
 
 
 class Hearing(Protocol):
@@ -30,8 +31,8 @@ class Hearing(Protocol):
     def hearing(self) -> bool:
         """Whether somebody is speaking just now."""
 
-    def listen(self, patience_s: float) -> Heard | None:
-        """What was said."""
+    def listen(self, patience_s: float, expected: frozenset[str], /) -> Heard | None:
+        """What was said, as one of what is expected."""
 
     def drop(self) -> None:
         """Forget what was heard until now."""
@@ -60,7 +61,7 @@ class Attendant:
 
     def turn(self) -> None:
         """Listen for a moment, then do and say what there is."""
-        heard = self._ear.listen(PATIENCE_S)
+        heard = self._ear.listen(PATIENCE_S, self._conversation.expected)
         for act in self._acts(heard):
             self._carry_out(act)
         if not self._ear.hearing:
@@ -141,7 +142,9 @@ def wording(message: Answer | Abstain) -> str:
     """How a reply is said."""
     if isinstance(message, Abstain):
         blind = message.reason.startswith("camera")
-        return "I cannot see at the moment." if blind else "I have no answer at the moment."
+        return "I cannot see at the moment." if blind else NO_ANSWER
+    if not message.text.strip():
+        return NO_ANSWER
     if message.late:
         return f"{message.age_ms / 1000:.0f} seconds ago: {message.text}"
     return message.text

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from otter_robots.messages import STOP
 from otter_runtime.audio.phrases import Assent, Meaning, Phrase, Phrases
 
 # From the end of the reading back: time to think, and too short for talk that comes after.
@@ -54,19 +55,24 @@ class Conversation:
 
     def __init__(self, phrases: Phrases) -> None:
         self._meanings: Mapping[str, Meaning] = phrases.meanings()
+        self._phrases, self._assents = grammars(self._meanings)
         self._score, self._stop_score = phrases.score, phrases.stop_score
-        self._pending: tuple[str, Phrase] | None = None
+        self._pending: Phrase | None = None
         self._until_s: float | None = None  # None while it is being read back
+
+    @property
+    def expected(self) -> frozenset[str]:
+        """What may be said now: one of `grammars`."""
+        return self._phrases if self._pending is None else self._assents
 
     def hear(self, heard: Heard) -> list[Act]:
         """What to do now that this was heard."""
-        meaning = self._meanings.get(heard.words)
+        meaning = self._meanings.get(heard.words) if heard.words in self.expected else None
         if meaning is None:
-            return [Ignore("it is none of the phrases")]
-        if isinstance(meaning, Phrase) and not meaning.confirmed and meaning.ask is None:
-            return self._stop(heard, meaning)
-        if heard.score < self._score:
-            return [Ignore(f"its score is below {self._score:g}")]
+            return [Ignore(f"it is not {'yes, no or stop' if self._pending else 'a phrase'}")]
+        least = self._stop_score if _stops(meaning) else self._score
+        if heard.score < least:
+            return [Ignore(f"its score is below {least:g}")]
         if isinstance(meaning, Assent):
             return self._assent(meaning)
         return self._begin(heard.words, meaning)
@@ -82,23 +88,31 @@ class Conversation:
         self._pending = None
         return [Say("I heard no yes, so nothing is done.")]
 
-    def _stop(self, heard: Heard, phrase: Phrase) -> list[Act]:
-        if heard.score < self._stop_score:
-            return [Ignore(f"its score is below {self._stop_score:g}")]
-        self._pending = None
-        return [Order(phrase)]
-
     def _assent(self, assent: Assent) -> list[Act]:
-        if self._pending is None:
-            return [Ignore("nothing was asked")]
-        _, phrase = self._pending
-        self._pending = None
-        return [Order(phrase)] if assent is Assent.YES else [Say("Then nothing is done.")]
+        pending, self._pending = self._pending, None
+        if assent is Assent.YES and pending is not None:
+            return [Order(pending)]
+        return [Say("Then nothing is done.")]
 
     def _begin(self, words: str, phrase: Phrase) -> list[Act]:
-        """Another phrase takes the place of one that waits: that one was not confirmed."""
-        self._pending = None
+        self._pending = None  # a stop takes the place of what waits
         if phrase.ask is not None:
             return [Ask(phrase.ask)]
-        self._pending, self._until_s = (words, phrase), None
+        if not phrase.confirmed:
+            return [Order(phrase)]
+        self._pending, self._until_s = phrase, None
         return [Say(f"Did you say: {words}? Yes, or no?")]
+
+
+def grammars(meanings: Mapping[str, Meaning]) -> tuple[frozenset[str], frozenset[str]]:
+    """What may be said at any time, and what while a yes is awaited; a stop always.
+
+    Apart, because short words are taken for each other: in noise a stop was heard as a no.
+    """
+    assents = {words for words, meaning in meanings.items() if isinstance(meaning, Assent)}
+    stops = {words for words, meaning in meanings.items() if _stops(meaning)}
+    return frozenset(set(meanings) - assents), frozenset(assents | stops)
+
+
+def _stops(meaning: Meaning) -> bool:
+    return isinstance(meaning, Phrase) and meaning.command == STOP

@@ -30,7 +30,7 @@ class Ear:
         self,
         open_microphone: Callable[[], Microphone],
         segmenter: Segmenter,
-        recognise: Callable[[bytes], Heard],
+        recognise: Callable[[bytes, frozenset[str]], Heard],
         events: Events,
     ) -> None:
         self._open, self._segmenter = open_microphone, segmenter
@@ -44,14 +44,14 @@ class Ear:
         """Whether somebody is speaking just now."""
         return self._segmenter.speaking
 
-    def listen(self, patience_s: float) -> Heard | None:
-        """The next utterance, None where none ends within `patience_s`; waits while one goes on."""
+    def listen(self, patience_s: float, expected: frozenset[str]) -> Heard | None:
+        """The next utterance, as one of what is expected; None where none ends in time."""
         until_s = time.monotonic() + patience_s
         while time.monotonic() < until_s:
             frame = self._frame(until_s - time.monotonic())
             utterance = None if frame is None else self._segmenter.hear(frame)
             if utterance is not None:
-                return self._recognise(utterance)
+                return self._recognise(utterance, expected)
         return None
 
     def drop(self) -> None:
@@ -60,11 +60,6 @@ class Ear:
         self._segmenter.reset()
         if self._microphone is not None:
             self._microphone.drop()
-
-    def close(self) -> None:
-        """Let the microphone go."""
-        if self._microphone is not None:
-            self._microphone.close()
 
     def _frame(self, patience_s: float) -> bytes | None:
         if self._microphone is None:
@@ -115,12 +110,12 @@ class Typed:
 
     hearing = False
 
-    def __init__(self, lines: TextIO, events: Events) -> None:
-        self._file, self._events = lines.fileno(), events
+    def __init__(self, lines: TextIO) -> None:
+        self._file = lines.fileno()
         self._held = b""
         self.ended = False
 
-    def listen(self, patience_s: float) -> Heard | None:
+    def listen(self, patience_s: float, _: frozenset[str]) -> Heard | None:
         """The next line's words, with the score of what is certain."""
         if b"\n" not in self._held and not self.ended:
             self._read(patience_s)
@@ -137,9 +132,6 @@ class Typed:
 
     def drop(self) -> None:
         """Nothing: a line is nobody's echo."""
-
-    def close(self) -> None:
-        """Nothing: the file is the caller's."""
 
     def _read(self, patience_s: float) -> None:
         if select.select([self._file], [], [], patience_s)[0]:

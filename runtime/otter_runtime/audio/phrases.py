@@ -93,7 +93,7 @@ class Phrases(Struct, frozen=True, kw_only=True):
     """
 
     phrases: tuple[Phrase, ...] = DEFAULT
-    stop: Wordings = ("stop", "stop now")
+    stop: Wordings = ("stop", "stop now", "stop stop stop", "please stop", "emergency stop")
     agree: Wordings = ("yes", "yes please")
     deny: Wordings = ("no", "no thank you")
     pronunciations: dict[str, str] = {}

@@ -6,8 +6,8 @@ phones, which explains any speech. With L the log likelihoods in nats and T the 
 
     gap = (L(phrase) - L(phones)) / T        score = 1 / (1 + exp((MIDDLE - gap) / WIDTH))
 
-PocketSphinx's own posterior compares phrases with each other, and is as sure of a wrong one
-(benchmarks/voice.py measures both). This file does not know what the phrases mean.
+PocketSphinx's own posterior compares the phrases with each other, and is as sure of a wrong one.
+This file does not know what the phrases mean.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from otter_runtime.audio.conversation import Heard
 from otter_runtime.audio.utterance import FRAME_MS, RATE_HZ
 from otter_runtime.errors import UserError
 
-# Speech out of the grammar lies below, phrases above (benchmarks/voice.py).
+# Where other speech ends and phrases begin (benchmarks/voice.py, on synthetic voices).
 MIDDLE, WIDTH = -1.2, 0.3
 # PocketSphinx keeps a 1024th of its scores (SENSCR_SHIFT), so that they fit its integers.
 SCALE = 1024
@@ -31,28 +31,30 @@ PHONE_BEAMS = {"beam": 1e-10, "pbeam": 1e-10, "lw": 1.0}
 
 
 class Recogniser:
-    """American English. `phrases` are words with single spaces, as `phrases.spoken` gives them.
+    """American English. Each grammar is a set of phrases as `phrases.spoken` gives them.
 
     Raises UserError for a word that is neither in the dictionary nor in `sounds`.
     """
 
-    def __init__(self, phrases: Iterable[str], sounds: Mapping[str, str]) -> None:
+    def __init__(self, grammars: Iterable[frozenset[str]], sounds: Mapping[str, str]) -> None:
         import pocketsphinx
 
-        known = sorted(phrases)
         # The best path through the lattice may end before the phrase does; the search's does not.
         self._phrase = _decoder(lm=None, bestpath=False, **BEAMS)
         for word, phones in sounds.items():
             if self._phrase.lookup_word(word) is None:
                 self._phrase.add_word(word, phones, False)
-        self._check_words(known)
-        self._phrase.add_jsgf_string("phrases", grammar(known))
-        self._phrase.activate_search("phrases")
+        self._names: dict[frozenset[str], str] = {}
+        for phrases in grammars:
+            self._check_words(phrases)
+            self._names[phrases] = f"grammar{len(self._names)}"
+            self._phrase.add_jsgf_string(self._names[phrases], grammar(sorted(phrases)))
         bigrams = pocketsphinx.get_model_path("en-us/en-us-phone.lm.bin")
         self._phones = _decoder(lm=None, allphone=bigrams, **PHONE_BEAMS)
 
-    def __call__(self, pcm: bytes) -> Heard:
-        """The phrase in a whole utterance, mono int16 at RATE_HZ; no words where it is none."""
+    def __call__(self, pcm: bytes, expected: frozenset[str]) -> Heard:
+        """The phrase of this grammar in a whole utterance, mono int16 at RATE_HZ, if it is one."""
+        self._phrase.activate_search(self._names[expected])
         words, phrase, frames = _decoded(self._phrase, pcm)
         if not words:
             return Heard("", 0.0)

@@ -13,13 +13,13 @@ from otter_robots import address
 from otter_runtime.commands.seconds import seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from otter_robots.adapters.entry import Events
     from otter_robots.client import Client
     from otter_runtime.audio.attendant import Attendant
+    from otter_runtime.audio.conversation import Conversation
     from otter_runtime.audio.ear import Ear, Typed
-    from otter_runtime.audio.phrases import Phrases
-    from otter_runtime.audio.sound import Sound
-    from otter_runtime.audio.speaker import Speaker
 
 WORDS_PER_MINUTE = range(80, 451)  # espeak-ng's own limits
 
@@ -69,29 +69,42 @@ def _list(as_json: bool) -> None:
 def _type(args: argparse.Namespace) -> None:
     from otter_robots.adapters.entry import Events
     from otter_runtime.audio import phrases
+    from otter_runtime.audio.conversation import Conversation
     from otter_runtime.audio.ear import Typed
 
     events = Events(args.json)
-    known = phrases.read(args.phrases)
-    ear = Typed(sys.stdin, events)
+    conversation = Conversation(phrases.read(args.phrases))
+    ear = Typed(sys.stdin)
     with address.connect(args, "otter-edge voice") as bus:
-        attendant = _attendant(args, ear, None, known, bus, events)
+        attendant = _attendant(args, ear, lambda _: None, conversation, bus, events)
         while not (ear.ended and attendant.idle):
             attendant.turn()
 
 
 def _talk(args: argparse.Namespace) -> None:
+    """What needs no device comes first, so that a mistake in it is found without one."""
     from otter_robots.adapters.entry import Events
     from otter_runtime.audio import phrases
+    from otter_runtime.audio.conversation import Conversation, grammars
+    from otter_runtime.audio.ear import Ear
+    from otter_runtime.audio.microphone import Microphone
+    from otter_runtime.audio.recogniser import Recogniser, Voiced
     from otter_runtime.audio.sound import Sound
+    from otter_runtime.audio.speaker import Speaker
+    from otter_runtime.audio.synthesiser import Synthesiser
+    from otter_runtime.audio.utterance import Segmenter
 
     events = Events(args.json)
     known = phrases.read(args.phrases)
+    conversation = Conversation(known)
+    recognise = Recogniser(grammars(known.meanings()), known.sounds())
+    synthesise = Synthesiser(args.voice, args.speed)
     sound = Sound()
-    speaker = _speaker(args, sound)
-    ear = _ear(args, sound, known, events)
+    speaker = Speaker(sound, synthesise, args.speaker)
+    segmenter = Segmenter(Voiced())
+    ear = Ear(lambda: Microphone(sound, args.microphone), segmenter, recognise, events)
     with address.connect(args, "otter-edge voice") as bus:
-        attendant = _attendant(args, ear, speaker, known, bus, events)
+        attendant = _attendant(args, ear, speaker.say, conversation, bus, events)
         attendant.say("I am listening.")
         while True:
             attendant.turn()
@@ -100,37 +113,18 @@ def _talk(args: argparse.Namespace) -> None:
 def _attendant(
     args: argparse.Namespace,
     ear: Ear | Typed,
-    speaker: Speaker | None,
-    known: Phrases,
+    say: Callable[[str], None],
+    conversation: Conversation,
     bus: Client,
     events: Events,
 ) -> Attendant:
     from otter_robots.adapters.asker import Asker, asking
     from otter_runtime.audio.attendant import Attendant
-    from otter_runtime.audio.conversation import Conversation
     from otter_runtime.audio.plans import Plans
 
     asker = Asker(lambda: address.connect(args, "otter-edge voice"), asking(args.timeout, None))
-    say = (lambda _: None) if speaker is None else speaker.say
     plans = Plans(bus) if args.say_plans else None
-    return Attendant(ear, say, Conversation(known), bus, asker, events, plans)
-
-
-def _speaker(args: argparse.Namespace, sound: Sound) -> Speaker:
-    from otter_runtime.audio.speaker import Speaker
-    from otter_runtime.audio.synthesiser import Synthesiser
-
-    return Speaker(sound, Synthesiser(args.voice, args.speed), args.speaker)
-
-
-def _ear(args: argparse.Namespace, sound: Sound, known: Phrases, events: Events) -> Ear:
-    from otter_runtime.audio.ear import Ear
-    from otter_runtime.audio.microphone import Microphone
-    from otter_runtime.audio.recogniser import Recogniser, Voiced
-    from otter_runtime.audio.utterance import Segmenter
-
-    recognise = Recogniser(known.meanings(), known.sounds())
-    return Ear(lambda: Microphone(sound, args.microphone), Segmenter(Voiced()), recognise, events)
+    return Attendant(ear, say, conversation, bus, asker, events, plans)
 
 
 def _speed(word: str) -> int:

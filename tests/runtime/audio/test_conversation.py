@@ -57,18 +57,21 @@ def test_an_order_waits_for_a_yes(conversation: Conversation, words: str, named:
     assert isinstance(only(conversation.hear(sure("yes"))), Ignore)
 
 
-def test_a_no_and_another_phrase_end_the_waiting(conversation: Conversation) -> None:
+def test_a_no_ends_the_waiting(conversation: Conversation) -> None:
     conversation.hear(sure("go home"))
     assert isinstance(only(conversation.hear(sure("no"))), Say)
     assert isinstance(only(conversation.hear(sure("yes"))), Ignore)
+
+
+def test_while_a_yes_is_awaited_nothing_else_is_expected(conversation: Conversation) -> None:
+    assert conversation.expected >= {"what now", "go home", "find the cup", "stop", "freeze"}
+    assert not conversation.expected & {"yes", "no"}
     conversation.hear(sure("go home"))
+    assert conversation.expected >= {"yes", "no", "stop", "freeze"}
+    assert not conversation.expected & {"what now", "go home"}
+    assert isinstance(only(conversation.hear(sure("what now"))), Ignore)
+    assert isinstance(only(conversation.hear(sure("yes"))), Order)
     assert conversation.hear(sure("what now")) == [Ask("What now?")]
-    assert isinstance(only(conversation.hear(sure("yes"))), Ignore)
-    conversation.hear(sure("go home"))
-    conversation.hear(sure("find the cup"))
-    order = only(conversation.hear(sure("yes")))
-    assert isinstance(order, Order)
-    assert order.phrase.instruct == "Find the cup."
 
 
 def test_no_yes_in_time_is_a_no(conversation: Conversation) -> None:
