@@ -35,7 +35,7 @@ VOICES = ["en-us", "en-us+f3", "en-us+m3", "en-gb", "en-gb-scotland"]
 SPEEDS = [130, 160]
 QUIET = 3.0  # standard deviation of the room's own noise
 BEFORE_S, AFTER_S = 0.5, 1.0
-SCORES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+SCORES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 LEAST_RIGHT, MOST_FALSE = 0.9, 0.1
 
 OTHER = (
@@ -88,6 +88,12 @@ class Said(NamedTuple):
     def taken(self, score: float) -> bool:
         """Whether it was taken for a phrase."""
         return bool(self.heard.words) and self.heard.score >= score
+
+    def believed(self, phrases: Phrases) -> bool:
+        """Whether it was taken for a phrase, at the score that phrase needs."""
+        return bool(self.heard.words) and self.taken(
+            phrases.least(phrases.meanings()[self.heard.words])
+        )
 
 
 class Listener:
@@ -147,14 +153,23 @@ def measured(args: argparse.Namespace) -> outcome.Report:
         "speeds": args.speeds,
         "score": phrases.score,
         "stop_score": phrases.stop_score,
+        "yes_score": phrases.yes_score,
         "phrases": {text: _rooms(rooms, said, text, phrases) for text in texts},
-        "by_score": {str(score): _trade(rooms, said, other, instead, score) for score in SCORES},
+        "by_score": {
+            room: {
+                str(score): _trade(
+                    _in(said, room), _in(other, room), _in(instead, room), phrases, score
+                )
+                for score in SCORES
+            }
+            for room in rooms
+        },
         "right": {room: _share(one.right() for one in _in(said, room)) for room in rooms},
         "false": {
-            room: _share(one.taken(phrases.score) for one in _in(other, room)) for room in rooms
+            room: _share(one.believed(phrases) for one in _in(other, room)) for room in rooms
         },
-        "false_as": _false_as(other, phrases.score),
-        "false_as_awaited": _false_as(instead, phrases.score),
+        "false_as": _false_as(other, phrases),
+        "false_as_awaited": _false_as(instead, phrases),
         "said": len(said),
         "other": len(other),
         "delay_s": {"p50": _at(delays, 0.5), "p95": _at(delays, 0.95)},
@@ -170,16 +185,17 @@ def table(report: outcome.Report) -> str:
         + "".join(f"{of[room]['right']:>10.0%}{of[room]['accepted']:>10.0%}" for room in rooms)
         for text, of in report["phrases"].items()
     ]
-    names = ("accepted", "false", "false yes")
-    scores = f"{'score':8}" + "".join(f"{f'{room}: {n}':>20}" for room in rooms for n in names)
     trades = [
-        f"{score:8}" + "".join(f"{of[room][n]:>20.0%}" for room in rooms for n in names)
-        for score, of in report["by_score"].items()
+        f"{room:>10} {score:5}" + "".join(f"{share:>14.1%}" for share in of.values())
+        for room, by_score in report["by_score"].items()
+        for score, of in by_score.items()
     ]
+    names = report["by_score"][rooms[0]][str(SCORES[0])]
+    scores = f"{'score':>16}" + "".join(f"{name:>14}" for name in names)
     delay = report["delay_s"]
     counts = (
-        f"{report['said']} phrases, {report['other']} other sentences; at {report['score']:g} "
-        f"these were {report['false_as']}, awaiting a yes {report['false_as_awaited']}\n"
+        f"{report['said']} phrases, {report['other']} other sentences; "
+        f"these were taken for {report['false_as']}, awaiting a yes {report['false_as_awaited']}\n"
         f"heard {delay['p50']:.2f} s after the last sound (p95 {delay['p95']:.2f} s)"
     )
     return "\n".join([head, *rows, "", scores, *trades, "", counts])
@@ -236,7 +252,7 @@ def _rooms(
     rooms: Iterable[str], said: Iterable[Said], text: str, phrases: Phrases
 ) -> dict[str, dict[str, float]]:
     mine = [one for one in said if one.text == text]
-    least = phrases.stop_score if text in phrases.stop else phrases.score
+    least = phrases.least(phrases.meanings()[text])
     return {
         room: {
             "right": _share(one.right() for one in _in(mine, room)),
@@ -247,27 +263,30 @@ def _rooms(
 
 
 def _trade(
-    rooms: Iterable[str],
-    said: list[Said],
-    other: list[Said],
-    instead: list[Said],
-    score: float,
-) -> dict[str, dict[str, float]]:
-    return {
-        room: {
-            "accepted": _share(one.right(score) for one in _in(said, room)),
-            "false": _share(one.taken(score) for one in _in(other, room)),
-            "false yes": _share(
-                one.taken(score) and one.heard.words in Phrases().agree
-                for one in _in(instead, room)
-            ),
-        }
-        for room in rooms
+    said: list[Said], other: list[Said], instead: list[Said], phrases: Phrases, score: float
+) -> dict[str, float]:
+    """What of a room a score lets through: of each kind of phrase, and of other sentences."""
+    kinds = {
+        "phrases": set(phrases.meanings()) - {*phrases.stop, *phrases.agree, *phrases.deny},
+        "stops": set(phrases.stop),
+        "yes": set(phrases.agree),
     }
+    passed = {
+        kind: _share(one.right(score) for one in said if one.text in texts)
+        for kind, texts in kinds.items()
+    }
+    false = {
+        f"false {kind}": _share(
+            one.taken(score) and one.heard.words in texts
+            for one in (instead if kind == "yes" else other)
+        )
+        for kind, texts in kinds.items()
+    }
+    return passed | false
 
 
-def _false_as(other: Iterable[Said], score: float) -> dict[str, int]:
-    taken = [one.heard.words for one in other if one.taken(score)]
+def _false_as(other: Iterable[Said], phrases: Phrases) -> dict[str, int]:
+    taken = [one.heard.words for one in other if one.believed(phrases)]
     return {words: taken.count(words) for words in sorted(set(taken), key=taken.count)[::-1]}
 
 

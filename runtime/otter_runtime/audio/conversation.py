@@ -56,7 +56,7 @@ class Conversation:
     def __init__(self, phrases: Phrases) -> None:
         self._meanings: Mapping[str, Meaning] = phrases.meanings()
         self._phrases, self._assents = grammars(self._meanings)
-        self._score, self._stop_score = phrases.score, phrases.stop_score
+        self._least = phrases.least
         self._pending: Phrase | None = None
         self._until_s: float | None = None  # None while it is being read back
 
@@ -70,7 +70,7 @@ class Conversation:
         meaning = self._meanings.get(heard.words) if heard.words in self.expected else None
         if meaning is None:
             return [Ignore(f"it is not {'yes, no or stop' if self._pending else 'a phrase'}")]
-        least = self._stop_score if _stops(meaning) else self._score
+        least = self._least(meaning)
         if heard.score < least:
             return [Ignore(f"its score is below {least:g}")]
         if isinstance(meaning, Assent):
@@ -110,9 +110,9 @@ def grammars(meanings: Mapping[str, Meaning]) -> tuple[frozenset[str], frozenset
     Apart, because short words are taken for each other: in noise a stop was heard as a no.
     """
     assents = {words for words, meaning in meanings.items() if isinstance(meaning, Assent)}
-    stops = {words for words, meaning in meanings.items() if _stops(meaning)}
+    stops = {
+        words
+        for words, meaning in meanings.items()
+        if isinstance(meaning, Phrase) and meaning.command == STOP
+    }
     return frozenset(set(meanings) - assents), frozenset(assents | stops)
-
-
-def _stops(meaning: Meaning) -> bool:
-    return isinstance(meaning, Phrase) and meaning.command == STOP

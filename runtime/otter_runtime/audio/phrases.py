@@ -87,8 +87,10 @@ DEFAULT = (
 
 
 class Phrases(Struct, frozen=True, kw_only=True):
-    """Everything that is listened for. `score` and `stop_score` are the least that count.
+    """Everything that is listened for.
 
+    `score`, for a stop `stop_score` and for what agrees `yes_score`, are the least that count: a
+    stop that was missed and a yes that nobody said are worse than asking again.
     `pronunciations` has words that the dictionary lacks, in its sounds: `otto: AA T OW`.
     """
 
@@ -97,8 +99,16 @@ class Phrases(Struct, frozen=True, kw_only=True):
     agree: Wordings = ("yes", "yes please")
     deny: Wordings = ("no", "no thank you")
     pronunciations: dict[str, str] = {}
-    score: Share = 0.5
-    stop_score: Share = 0.5
+    # Chosen with benchmarks/voice.py.
+    score: Share = 0.4
+    stop_score: Share = 0.1
+    yes_score: Share = 0.7
+
+    def least(self, meaning: Meaning) -> float:
+        """The least score that counts for a phrase of this meaning."""
+        if isinstance(meaning, Phrase) and meaning.command == STOP:
+            return self.stop_score
+        return self.yes_score if meaning is Assent.YES else self.score
 
     def meanings(self) -> dict[str, Meaning]:
         """What each wording means, by its words; raises UserError for what cannot be told apart."""

@@ -16,6 +16,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from otter_runtime.audio.conversation import Heard
 from otter_runtime.audio.utterance import FRAME_MS, RATE_HZ
 from otter_runtime.errors import UserError
@@ -24,8 +26,8 @@ from otter_runtime.errors import UserError
 MIDDLE, WIDTH = -1.2, 0.3
 # PocketSphinx keeps a 1024th of its scores (SENSCR_SHIFT), so that they fit its integers.
 SCALE = 1024
-# Wide: with the default beams the end of a phrase is lost, and with it the phrase.
-BEAMS = {"beam": 1e-60, "wbeam": 1e-40, "pbeam": 1e-60}
+# Wide: with the default beams the end of a phrase is lost in noise, and with it the phrase.
+BEAMS = {"beam": 1e-80, "wbeam": 1e-60, "pbeam": 1e-80}
 # Phones compete with few others, so narrow beams give the same scores in half the time.
 PHONE_BEAMS = {"beam": 1e-10, "pbeam": 1e-10, "lw": 1.0}
 
@@ -54,6 +56,7 @@ class Recogniser:
 
     def __call__(self, pcm: bytes, expected: frozenset[str]) -> Heard:
         """The phrase of this grammar in a whole utterance, mono int16 at RATE_HZ, if it is one."""
+        pcm = _dithered(pcm)
         self._phrase.activate_search(self._names[expected])
         words, phrase, frames = _decoded(self._phrase, pcm)
         if not words:
@@ -94,12 +97,20 @@ def grammar(phrases: Iterable[str]) -> str:
 def _decoder(**options: Any) -> Any:
     import pocketsphinx
 
-    # Dither: on digital silence the features are undefined.
-    return pocketsphinx.Decoder(samprate=RATE_HZ, dither=True, loglevel="FATAL", **options)
+    return pocketsphinx.Decoder(samprate=RATE_HZ, loglevel="FATAL", **options)
+
+
+def _dithered(pcm: bytes) -> bytes:
+    """On digital silence the features are undefined; here the same sound stays the same sound."""
+    samples = np.frombuffer(pcm, np.int16).astype(np.int32)
+    noise = np.random.default_rng(0).integers(-1, 2, len(samples))
+    return (samples + noise).clip(-32768, 32767).astype(np.int16).tobytes()
 
 
 def _decoded(decoder: Any, pcm: bytes) -> tuple[str, float, int]:
     """What it takes the sound for, its log likelihood in nats, and the number of frames."""
+    # Otherwise the noise of what came before is taken off, and a score depends on it.
+    decoder.reinit_feat()
     decoder.start_utt()
     decoder.process_raw(pcm, full_utt=True)  # at once: the mean of all of it is taken off
     decoder.end_utt()

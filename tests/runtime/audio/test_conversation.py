@@ -25,6 +25,7 @@ PHRASES = Phrases(
     ),
     score=0.5,
     stop_score=0.3,
+    yes_score=0.7,
 )
 
 
@@ -112,5 +113,5 @@ def test_what_is_unsure_or_out_of_place_does_nothing(
 
 def test_an_unsure_yes_is_no_yes_and_keeps_waiting(conversation: Conversation) -> None:
     conversation.hear(sure("go home"))
-    assert isinstance(only(conversation.hear(Heard("yes", 0.4))), Ignore)
+    assert isinstance(only(conversation.hear(Heard("yes", 0.6))), Ignore)
     assert isinstance(only(conversation.hear(sure("yes"))), Order)
