@@ -16,7 +16,7 @@ from otter_robots.adapters.entry import Events
 from otter_runtime.audio.conversation import Heard
 from otter_runtime.audio.microphone import Microphone
 from otter_runtime.audio.phrases import spoken
-from otter_runtime.audio.utterance import FRAME_MS, Segmenter
+from otter_runtime.audio.utterance import Segmenter
 from otter_runtime.errors import OtterError, UserError
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
@@ -77,7 +77,7 @@ class Ear:
         lost = microphone.overflows - self._overflows
         if lost:
             self._overflows = microphone.overflows
-            self._events("overflow", blocks=lost, of_ms=FRAME_MS)
+            self._events("overflow", blocks=lost)
 
     def _lose(self, microphone: Microphone, error: OtterError) -> None:
         self._events("microphone-lost", why=str(error), again_in_s=FIRST_WAIT_S)

@@ -16,7 +16,7 @@ from otter_runtime.audio.sound import Sound
 from otter_runtime.audio.utterance import FRAME_BYTES, RATE_HZ
 from otter_runtime.errors import SoundLost
 
-# A block is 30 ms, PulseAudio's own are up to 2 s where a player asks for no latency.
+# A block is 60 ms, PulseAudio's own are up to 2 s where a player asks for no latency.
 SILENT_S = 5.0
 CONTINUE = 0  # PortAudio's paContinue
 

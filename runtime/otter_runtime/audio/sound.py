@@ -16,6 +16,8 @@ from otter_runtime.errors import SoundLost, UserError
 
 Kind = Literal["input", "output"]
 Given = TypeVar("Given")
+# PortAudio's buffers are a few blocks. On a busy machine small ones have gaps.
+BLOCK_MS: dict[Kind, int] = {"input": 60, "output": 250}
 NAMES: dict[Kind, str] = {"input": "microphone", "output": "loudspeaker"}
 
 
@@ -147,8 +149,9 @@ class Sound:
         refused: Exception | None = None
         for rate, channels in _formats(device, kind, rate_hz):
             options: dict[str, Any] = {kind: True, f"{kind}_device_index": device.number}
+            options |= {"frames_per_buffer": rate * BLOCK_MS[kind] // 1000}
             if hear is not None:
-                options |= {"stream_callback": hear, "frames_per_buffer": rate * 30 // 1000}
+                options |= {"stream_callback": hear}
             try:
                 raw = self._audio.open(
                     rate=rate, channels=channels, format=pyaudio.paInt16, **options

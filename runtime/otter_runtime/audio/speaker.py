@@ -10,9 +10,12 @@ import contextlib
 import numpy as np
 
 from otter_runtime.audio.resampler import Resampler
-from otter_runtime.audio.sound import Sound, Stream
+from otter_runtime.audio.sound import BLOCK_MS, Sound, Stream
 from otter_runtime.audio.synthesiser import Clip, Synthesiser
 from otter_runtime.errors import SoundLost
+
+# Closing a stream cuts off what is still in the buffers (0.35 s, PulseAudio): let it be silence.
+REST_S = 2.5 * BLOCK_MS["output"] / 1000
 
 
 class Speaker:
@@ -27,7 +30,7 @@ class Speaker:
         clip = self._synthesise(text)
         stream = self._sound.open(self._wanted, "output", clip.rate_hz)
         try:
-            self._sound.write(stream, _played(clip, stream), clip.seconds)
+            self._sound.write(stream, _played(clip, stream), clip.seconds + REST_S)
         except SoundLost:
             with contextlib.suppress(SoundLost):  # the first loss says why
                 self._sound.close(stream)
@@ -37,6 +40,6 @@ class Speaker:
 
 def _played(clip: Clip, stream: Stream) -> bytes:
     """The clip at the stream's rate, the same on every channel."""
-    rest = np.zeros(clip.rate_hz // 50, np.int16)  # pushes the end out of the filter
+    rest = np.zeros(int(clip.rate_hz * REST_S), np.int16)
     samples = Resampler(clip.rate_hz, stream.rate_hz)(np.concatenate([clip.samples, rest]))
     return np.repeat(samples, stream.channels).tobytes()

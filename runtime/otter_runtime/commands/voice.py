@@ -102,7 +102,12 @@ def _talk(args: argparse.Namespace) -> None:
     sound = Sound()
     speaker = Speaker(sound, synthesise, args.speaker)
     segmenter = Segmenter(Voiced())
-    ear = Ear(lambda: Microphone(sound, args.microphone), segmenter, recognise, events)
+
+    def open_microphone() -> Microphone:
+        sound.renew()  # one that was plugged in meanwhile is found
+        return Microphone(sound, args.microphone)
+
+    ear = Ear(open_microphone, segmenter, recognise, events)
     with address.connect(args, "otter-edge voice") as bus:
         attendant = _attendant(args, ear, speaker.say, conversation, bus, events)
         attendant.say("I am listening.")

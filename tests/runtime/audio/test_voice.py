@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,13 +19,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.runtime.audio.virtual_sound import VirtualSound, missing, samples, virtual_sound
+from numpy.typing import NDArray
+from tests.runtime.audio.virtual_sound import (
+    RATE_HZ,
+    VirtualSound,
+    missing,
+    samples,
+    virtual_sound,
+)
 
 import otter_runtime
 from otter_robots import endpoints
 from otter_robots.client import Client
 from otter_robots.messages import Answer, Command, Message, Status
 from otter_robots.topics import ANSWER, COMMAND, STATUS
+from otter_runtime.audio.phrases import Phrases
+from otter_runtime.audio.resampler import Resampler
+from otter_runtime.audio.synthesiser import Synthesiser
 
 POCKET = Path(otter_runtime.__file__).parent / "pocket"
 LIMIT_S = 90.0
@@ -105,6 +116,16 @@ def running(folder: Path) -> Iterator[Client]:
             process.wait(LIMIT_S)
 
 
+def say(sound: VirtualSound, voice: Voice, words: str) -> None:
+    """Until it is understood, as people do: on a busy machine the virtual room has gaps."""
+    for _ in range(3):
+        sound.speak(words)
+        heard = voice.until("heard")
+        if heard["words"] == words and heard["score"] >= Phrases().score:
+            return
+    raise AssertionError(f"{words} is not understood: {voice.events}")
+
+
 def until(bus: Client, wanted: Any) -> Message:
     until_s = time.monotonic() + LIMIT_S
     while time.monotonic() < until_s:
@@ -120,18 +141,27 @@ def test_a_spoken_question_is_answered_by_voice(
     voice = Voice(sound, folder)
     voice.until("listening")
     with sound.recording(tmp_path / "heard.wav"):
-        sound.speak("what should i do next")
-        assert voice.until("heard")["words"] == "what should i do next"
+        say(sound, voice, "what should i do next")
         voice.until("asked", question="What should I do next?")
         said = voice.until("said")["text"]
         answer = until(running, lambda m: isinstance(m, Answer) and m.question_id is not None)
         assert isinstance(answer, Answer)
         assert said == answer.text
         voice.until("listening")
-    heard = samples(tmp_path / "heard.wav").astype(float)
-    loud = np.sqrt(np.mean(heard[: len(heard) // 160 * 160].reshape(-1, 160) ** 2, axis=1)) > 300
-    assert 0.5 < loud.sum() / 100 < 20  # seconds of speech
     voice.close()
+    heard, clip = samples(tmp_path / "heard.wav"), Synthesiser()(said)
+    assert likeness(heard, Resampler(clip.rate_hz, RATE_HZ)(clip.samples)) > 0.8
+    assert likeness(heard, Resampler(clip.rate_hz, RATE_HZ)(Synthesiser()("Yes.").samples)) < 0.5
+
+
+def likeness(heard: NDArray[np.int16], said: NDArray[np.int16]) -> float:
+    """The correlation of what was said with the stretch of what was heard that is most like it."""
+    length = len(heard) + len(said)
+    spectrum = np.fft.rfft(heard, length) * np.conj(np.fft.rfft(said, length))
+    found = np.fft.irfft(spectrum, length)
+    at = int(np.argmax(found[: len(heard)]))
+    stretch = heard[at : at + len(said)].astype(float)
+    return float(found[at] / (np.linalg.norm(stretch) * np.linalg.norm(said.astype(float)) + 1))
 
 
 def test_a_spoken_stop_reaches_the_robots_and_an_order_waits_for_a_yes(
@@ -144,7 +174,7 @@ def test_a_spoken_stop_reaches_the_robots_and_an_order_waits_for_a_yes(
     assert isinstance(stop, Command)
     assert stop.name == "stop"
     voice.until("listening")
-    sound.speak("go to the red box")
+    say(sound, voice, "go to the red box")
     assert "go to the red box" in voice.until("said")["text"]
     voice.until("listening")
     sound.speak("yes please")
@@ -157,13 +187,12 @@ def test_what_it_says_itself_it_does_not_hear(sound: VirtualSound, folder: Path)
     sound.env["PULSE_SINK"] = "room"
     voice = Voice(sound, folder)
     voice.until("listening")
-    sound.speak("go to the red box")
+    say(sound, voice, "go to the red box")
     voice.until("said", text="Did you say: go to the red box? Yes, or no?")
     voice.until("listening")
     voice.until("said", text="I heard no yes, so nothing is done.")
-    assert [one["words"] for one in voice.events if one["event"] == "heard"] == [
-        "go to the red box"
-    ]
+    heard = {one["words"] for one in voice.events if one["event"] == "heard"}
+    assert heard == {"go to the red box"}
     voice.close()
 
 
@@ -175,7 +204,20 @@ def test_a_sound_system_that_dies_is_found_again(sound: VirtualSound, folder: Pa
     voice.until("microphone-missing")
     sound.begin()
     voice.until("microphone-back")
-    sound.speak("what should i do next")
-    voice.until("heard", words="what should i do next")
+    say(sound, voice, "what should i do next")
     voice.until("unanswered")  # there is no run
+    voice.close()
+
+
+def test_a_sound_system_that_hangs_hangs_nobody(sound: VirtualSound, folder: Path) -> None:
+    assert sound.server is not None
+    voice = Voice(sound, folder)
+    voice.until("listening")
+    sound.server.send_signal(signal.SIGSTOP)
+    voice.until("microphone-lost")
+    voice.until("microphone-hangs")
+    voice.until("microphone-missing")
+    sound.server.send_signal(signal.SIGCONT)
+    voice.until("microphone-back")
+    say(sound, voice, "what should i do next")
     voice.close()

@@ -84,8 +84,9 @@ class VirtualSound:
         file = self._folder / "said.wav"
         command = ["espeak-ng", "-v", voice, "-s", str(speed), "-w", str(file), text]
         subprocess.run(command, check=True, timeout=LIMIT_S)
-        # Without a latency paplay fills 2 s ahead, and the monitor comes in bursts of that.
-        done = self._call("paplay", "--latency-msec=40", "--device=room", str(file))
+        # Without a latency paplay fills 2 s ahead, and the monitor comes in bursts of that; with a
+        # short one a busy machine says it with gaps.
+        done = self._call("paplay", "--latency-msec=200", "--device=room", str(file))
         assert not done.returncode, done.stderr
 
     @contextlib.contextmanager
@@ -95,6 +96,10 @@ class VirtualSound:
         format = ["--rate=16000", "--channels=1", "--format=s16le"]
         recorder = subprocess.Popen(["parec", *options, *format, str(path)], env=self.env)
         try:
+            until_s = time.monotonic() + LIMIT_S
+            while not path.exists() or path.stat().st_size < RATE_HZ // 10:
+                assert time.monotonic() < until_s, "nothing is recorded"
+                time.sleep(0.05)
             yield
         finally:
             recorder.terminate()
