@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otter_robots import address
+from otter_robots.interrupt import interruptible
 from otter_runtime.commands.seconds import seconds
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Listen until an interrupt, which ends with 0; with --text until the last line's answer."""
-    import signal
-
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruptible()
     with contextlib.suppress(KeyboardInterrupt):
         if args.list:
             _list(args.json)
