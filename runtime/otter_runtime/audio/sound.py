@@ -132,11 +132,9 @@ class Sound:
         return [_device(row) for row in rows]
 
     def _default(self, able: list[Device], kind: Kind) -> list[Device]:
-        audio = self._audio
-        ask = audio.get_default_input_device_info if kind == "input" else None
-        ask = ask or audio.get_default_output_device_info
+        asked = getattr(self._audio, f"get_default_{kind}_device_info")
         try:
-            number = int(self._within(ask)["index"])
+            number = int(self._within(asked)["index"])
         except SoundLost:  # PortAudio raises where there is none
             return []
         return [device for device in able if device.number == number]
