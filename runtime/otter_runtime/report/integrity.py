@@ -23,11 +23,13 @@ def state(found: Report, ended: str) -> State:
     torn = any(file.harms for file in before)
     # It had its name once it was whole.
     torn = torn or any(not file.finished and not file.name.endswith(PART) for file in found.files)
-    # Frames that were being encoded at the kill have a number, and are in no file.
-    lost = any(found.gaps.values()) or (ended and found.missing)
+    # Frames that were being encoded at the kill have a number, and are in no file; the last words
+    # do not wait for them.
+    finished = ended and all(file.finished for file in found.files)
+    lost = any(found.gaps.values()) or (finished and found.missing)
     if harmed or torn or lost:
         return "damaged"
-    return "whole" if ended and all(file.finished for file in found.files) else "interrupted"
+    return "whole" if finished else "interrupted"
 
 
 def notes(found: Report, reading: Reading, ended: str) -> Iterator[str]:

@@ -141,7 +141,7 @@ class Salvage:
             why = "a damaged record"  # whose length is right
         else:
             after = self._find(at + 1) or len(self._data)
-            torn = after == len(self._data)
+            torn = after == len(self._data) and not self.finished
             why = "the file ends within a record" if torn else "damaged records"
         self._blamed = Damage(at, after, why)
         self.damages.append(self._blamed)

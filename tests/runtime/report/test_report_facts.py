@@ -229,6 +229,7 @@ def a_file(name: str, finished: bool, *why: str) -> FileReport:
         (of_files(a_file("0", True)), "", "interrupted"),
         (of_files(a_file("0", True), a_file("1.part", False, TORN)), "", "interrupted"),
         (of_files(a_file("0", True), a_file("1.part", False), missing=2), "", "interrupted"),
+        (of_files(a_file("0.part", False, TORN), missing=1), "ended", "interrupted"),
         (of_files(a_file("0", False, TORN), a_file("1", True)), "ended", "damaged"),
         (of_files(a_file("0", False)), "ended", "damaged"),
         (of_files(a_file("0", True, "damaged records")), "ended", "damaged"),

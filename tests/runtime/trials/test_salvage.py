@@ -15,6 +15,7 @@ from mcap.reader import make_reader
 from otter_robots.envelope import seal
 from otter_robots.messages import Answer, Fault
 from otter_runtime.errors import RecordError, TrialError
+from otter_runtime.report.integrity import TORN, state
 from otter_runtime.trials.about import about
 from otter_runtime.trials.channels import channels, enveloped
 from otter_runtime.trials.check import check
@@ -104,6 +105,23 @@ def test_cut_off_anywhere_it_has_every_answer_synced_before(
         read = seqs(torn)
         assert read == list(range(1, len(read) + 1))
         assert synced <= len(read) <= synced + 1, length
+
+
+@pytest.mark.parametrize("chunk", range(1, ANSWERS))
+def test_a_finished_file_is_damaged_wherever_that_is_and_never_torn(
+    written: Written, chunk: int
+) -> None:
+    crc = written.segment.finish({})
+    promote(written.part, written.segment.path, crc)
+    data = bytearray(written.segment.path.read_bytes())
+    begin = written.ends[chunk - 1]
+    data[begin : begin + 100] = bytes(100)  # the chunk's head, so that its length is unknown
+    written.segment.path.write_bytes(data)
+    found = check(written.segment.path.parent)
+    (harm,) = found.files[0].harms
+    assert harm.why != TORN
+    assert state(found, "") == "damaged"
+    assert len(seqs(written.segment.path)) == ANSWERS - 1
 
 
 def test_garbage_behind_the_last_sync_changes_nothing(written: Written, tmp_path: Path) -> None:

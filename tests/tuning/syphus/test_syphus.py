@@ -91,7 +91,8 @@ def test_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_rate_limit_holds_everybody_back(tmp_path: Path) -> None:
     given = annotated(tmp_path / "own.jsonl", 12)
-    with Server(("429", "well"), retry_after="1.0") as server:
+    # It thinks about what it takes for so long that a refusal is heard first.
+    with Server(("429", "well"), think_s=0.3, retry_after="1.0") as server:
         assert (
             call("run", "OWN", given, *words(server.url, tmp_path / "o"), "--concurrency", 3) == 0
         )
