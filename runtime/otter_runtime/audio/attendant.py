@@ -14,7 +14,7 @@ from otter_robots.adapters.asker import Asker, Reply
 from otter_robots.adapters.entry import Events
 from otter_robots.client import Client
 from otter_robots.connection import ORDER_TTL_MS, STOP_TTL_MS
-from otter_robots.messages import STOP, Abstain, Answer
+from otter_robots.messages import Abstain, Answer
 from otter_runtime.audio.conversation import Act, Ask, Conversation, Heard, Ignore, Order, Say
 from otter_runtime.audio.phrases import Phrase
 from otter_runtime.audio.plans import Plans
@@ -109,13 +109,13 @@ class Attendant:
             self.say("Nobody took the order. Use the switch." if phrase.command else "It failed.")
         else:
             self._events("ordered", **_named(phrase))
-            self.say("Stopped." if phrase.command == STOP else "Done.")
+            self.say("Stopped." if phrase.stops else "Done.")
 
     def _publish(self, phrase: Phrase) -> None:
         if phrase.instruct is not None:
             self._bus.instruct(phrase.instruct, phrase.interval_s)
         elif phrase.command is not None:
-            ttl_ms = STOP_TTL_MS if phrase.command == STOP else ORDER_TTL_MS
+            ttl_ms = STOP_TTL_MS if phrase.stops else ORDER_TTL_MS
             self._bus.command(phrase.command, phrase.arguments, ttl_ms)
 
     def _speak_up(self) -> None:

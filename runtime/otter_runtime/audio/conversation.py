@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from otter_robots.messages import STOP
 from otter_runtime.audio.phrases import Assent, Meaning, Phrase, Phrases
 
 # From the end of the reading back: time to think, and too short for talk that comes after.
@@ -113,6 +112,6 @@ def grammars(meanings: Mapping[str, Meaning]) -> tuple[frozenset[str], frozenset
     stops = {
         words
         for words, meaning in meanings.items()
-        if isinstance(meaning, Phrase) and meaning.command == STOP
+        if isinstance(meaning, Phrase) and meaning.stops
     }
     return frozenset(set(meanings) - assents), frozenset(assents | stops)

@@ -51,9 +51,14 @@ class Phrase(Struct, frozen=True, kw_only=True):
         return (self.say,) if isinstance(self.say, str) else self.say
 
     @property
+    def stops(self) -> bool:
+        """Whether every robot is to stop."""
+        return self.command == STOP
+
+    @property
     def confirmed(self) -> bool:
         """Whether a yes has to follow: a robot may move by it. A stop waits for nothing."""
-        return self.ask is None and self.command != STOP
+        return self.ask is None and not self.stops
 
     def check(self) -> None:
         """Raise UserError unless it means exactly one thing."""
@@ -106,7 +111,7 @@ class Phrases(Struct, frozen=True, kw_only=True):
 
     def least(self, meaning: Meaning) -> float:
         """The least score that counts for a phrase of this meaning."""
-        if isinstance(meaning, Phrase) and meaning.command == STOP:
+        if isinstance(meaning, Phrase) and meaning.stops:
             return self.stop_score
         return self.yes_score if meaning is Assent.YES else self.score
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from otter_runtime.audio.resampler import Samples
 from otter_runtime.errors import SoundLost, UserError
+from otter_runtime.terminal import printable
 
 ESPEAK = "espeak-ng"
 SYNTHESIS_S = 20.0  # it takes milliseconds
@@ -66,7 +67,7 @@ class Synthesiser:
 
 
 def _speakable(text: str) -> str:
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    plain = printable(text)
     return plain if len(plain) <= SPOKEN_LETTERS else f"{plain[:SPOKEN_LETTERS]}, and so on."
 
 
