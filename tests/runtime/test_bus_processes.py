@@ -233,11 +233,23 @@ def kept_places(running: Server) -> list[Place]:
     return [Place(envelope.epoch, envelope.seq) for envelope, _ in journalled(running.journal)]
 
 
+def last_answer(bus: Client) -> Envelope:
+    """The envelope of the newest answer; waits for the first one."""
+    while "answer" not in (latest := bus.snapshot()):
+        time.sleep(0.05)
+    return latest["answer"][0]
+
+
+def until_silent(bus: Client) -> list[tuple[Envelope, Message]]:
+    """What still comes."""
+    return list(iter(lambda: bus.receive(1.5), None))
+
+
 def until_caught_up(bus: Client, heard: list[Place]) -> None:
     """Read on until nothing new comes; no message twice, none lost."""
-    while (one := bus.receive(1.5)) is not None:
-        assert not isinstance(one[1], Lost)
-        heard.append(Place(one[0].epoch, one[0].seq))
+    for envelope, message in until_silent(bus):
+        assert not isinstance(message, Lost)
+        heard.append(Place(envelope.epoch, envelope.seq))
 
 
 def test_a_late_subscriber_gets_everything_from_the_start(tmp_path: Path) -> None:
@@ -327,21 +339,16 @@ def test_kill_9_of_the_publisher_again_and_again(tmp_path: Path) -> None:
 
 
 def test_what_left_the_retention_is_said_once(tmp_path: Path) -> None:
-    small = ("--every-ms", "0", "--keep-mb", "0.2", "--prune-every", "10")
-    with server(tmp_path, *small) as running, client(running) as bus:
-        bus.subscribe([ANSWER])
-        first = hear(bus, 1)[0][0]
-        while bus.receive(10)[0].seq < 1500:  # type: ignore[index]
-            pass
-        with client(running) as late:
-            late.messages([ANSWER], since=Place(first.epoch, first.seq))
-            heard = hear(late, 200)
-            (lost,) = [m for _, m in heard if isinstance(m, Lost)]
-            seqs = [e.seq for e, m in heard if not isinstance(m, Lost)]
-            assert heard[0][1] == lost
-            assert seqs == list(range(seqs[0], seqs[0] + 199))
-            assert lost.count == seqs[0] - first.seq - 1 > 500
-            assert late.lost == {"answer": lost.count}
+    small = ("--every-ms", "0", "--ticks", "1500", "--keep-mb", "0.2", "--prune-every", "10")
+    with server(tmp_path, *small) as running, client(running) as late:
+        while (newest := last_answer(late)).seq < 1500:  # then nothing else leaves
+            time.sleep(0.05)
+        late.messages([ANSWER], since=Place(newest.epoch, 1))
+        (place, lost), *others = hear(late, 1) + until_silent(late)
+        assert isinstance(lost, Lost)
+        assert [envelope.seq for envelope, _ in others] == list(range(place.seq + 1, 1501))
+        assert lost.count == place.seq - 1 > 500
+        assert late.lost == {"answer": lost.count}
 
 
 def test_the_snapshot_has_the_latest_of_each_topic(tmp_path: Path) -> None:
