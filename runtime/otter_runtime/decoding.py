@@ -7,12 +7,14 @@ one of ours: `<image>` is never generated, because no medium stands behind it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from otter_runtime.bundle import Decoding, Tokens
+from otter_runtime.errors import EngineError
 
 
 class Decoder:
@@ -37,14 +39,15 @@ class Decoder:
     def next(self, logits: NDArray[np.float32]) -> int | None:
         """The next token for `logits` (vocab,), or None where the answer ends.
 
-        The logits are not changed; NaN or infinity everywhere is the caller's to notice.
+        The logits are not changed. Raises EngineError where NaN or infinity is among them.
         """
         if self.full:
             return None
         token = self._choose(logits)
+        log_probability = log_softmax_at(logits, token)
         if token in self._stop:
             return None
-        self._log_probability += log_softmax_at(logits, token)
+        self._log_probability += log_probability
         self.ids.append(token)
         self._context.append(token)
         self._remember(len(self._context))
@@ -90,7 +93,17 @@ class Decoder:
 
 
 def log_softmax_at(logits: NDArray[np.float32], token: int) -> float:
-    """The log probability of `token` under `logits` (vocab,)."""
-    below = logits - logits.max()
-    own = below[token]
-    return float(own - np.log(np.exp(below, out=below).sum()))
+    """The log probability of `token` under `logits` (vocab,).
+
+    Raises EngineError where NaN or infinity is among them: such a model says nothing at all.
+    """
+    with np.errstate(invalid="ignore"):
+        below = logits - logits.max()
+        own = below[token]
+        found = float(own - np.log(np.exp(below, out=below).sum()))
+    if not math.isfinite(found):
+        raise EngineError(
+            "the model's scores are no numbers (NaN or infinity), as where half precision "
+            "overflows; check the bundle with `otter-edge verify`, or export it in another one"
+        )
+    return found

@@ -17,7 +17,7 @@ OtterError
 ├── SoundLost                 a microphone or a loudspeaker stopped working
 ├── JournalError              the journal cannot be read or written
 ├── RecordError               a recording cannot be written
-└── EngineError               the engine was used outside its contract
+└── EngineError               the engine was used outside its contract, or gives no numbers
 """
 
 from __future__ import annotations
@@ -97,4 +97,4 @@ class PromptTooLong(PromptError):
 
 
 class EngineError(OtterError):
-    """An engine was called outside its contract, e.g. with a wrong shape."""
+    """An engine was called outside its contract, e.g. with a wrong shape, or gives no numbers."""

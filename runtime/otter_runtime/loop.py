@@ -220,9 +220,12 @@ class StepLoop:
         begun_ns = self._clock.now_ns()
         try:
             stage, units = self._do(job)
-        except (PromptError, EngineError) as error:
-            # Of this ask alone: what the engine refuses for one prompt, it may take for the next.
+        except PromptError as error:
             self._decline(job, "prompt", str(error))
+            return
+        except EngineError as error:
+            # Of this ask alone: what the engine cannot do for one prompt, it may for the next.
+            self._decline(job, "engine", str(error))
             return
         job.took(stage, self._spent(stage, units, begun_ns))
         if job.opened and "first_token_ms" not in job.timing:

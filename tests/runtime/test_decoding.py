@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from otter_runtime.bundle import Decoding, Tokens
 from otter_runtime.decoding import Decoder
+from otter_runtime.errors import EngineError
 
 TOKENS = Tokens(image=9, answer=8, endofchunk=7, pad=6)
 
@@ -18,6 +19,18 @@ def order(*ids: int) -> NDArray[np.float32]:
     for rank, token in enumerate(ids):
         logits[token] = 10 - rank
     return logits
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", [0, 3, 7, slice(None)])
+def test_scores_that_are_no_numbers_are_no_answer(bad: float, where: int | slice) -> None:
+    """Also where they would choose the stop token (7), and end in an empty answer."""
+    logits = order(3)
+    logits[where] = bad
+    decoder = Decoder(Decoding(), TOKENS)
+    with pytest.raises(EngineError, match=r"no numbers .* `otter-edge verify`"):
+        decoder.next(logits)
+    assert decoder.ids == []
 
 
 def test_takes_the_best_until_the_stop_token() -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
+from otter_robots.skill import Offer, Skill
 from otter_runtime.bundle import Manifest
 from otter_runtime.clock import VirtualClock
 from otter_runtime.errors import EngineError
@@ -226,9 +228,30 @@ def test_what_the_engine_refuses_is_declined_and_the_next_is_answered(
     with monkeypatch.context() as patched:
         patched.setattr(engine, "prefill", refuse)
         (declined,) = [event for event in drain(loop) if isinstance(event, Declined)]
-    assert (declined.id, declined.reason) == ("refused", "prompt")
+    assert (declined.id, declined.reason) == ("refused", "engine")
     loop.ask(Ask(id="taken", text=QUESTION))
     assert [event.id for event in drain(loop) if isinstance(event, Said)] == ["taken"]
+
+
+@pytest.mark.parametrize("skills", [None, Offer(skills=(Skill(name="go", texts=("Go",)),))])
+def test_scores_that_are_no_numbers_are_no_answer(
+    skills: Offer | None,
+    loop: StepLoop,
+    engine: Any,
+    frame: Callable[..., Frame],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def overflow(*arguments: Any) -> Any:
+        return np.full_like(prefill(*arguments), np.nan)
+
+    loop.show(frame(0))
+    loop.ask(Ask(id="refused", text=QUESTION, skills=skills))
+    prefill = engine.prefill
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "prefill", overflow)
+        (declined,) = [event for event in drain(loop) if isinstance(event, Declined)]
+    assert (declined.id, declined.reason) == ("refused", "engine")
+    assert "no numbers" in declined.detail
 
 
 def test_the_same_schedule_gives_the_same_bytes_twice(
