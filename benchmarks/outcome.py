@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from otter_robots.errors import OtterError
+from otter_robots.interrupt import interruptible
 
 Report = dict[str, Any]
+INTERRUPTED = 130
 
 
 def tell(
@@ -22,12 +24,18 @@ def tell(
     *,
     json_alone: bool,
 ) -> int:
-    """Measure and print; 0, 1 where the report does not hold, an error's own code where it ends."""
+    """Measure and print; 0, 1 where the report does not hold, an error's own code where it ends.
+
+    Told to end, it gives INTERRUPTED, and what was being measured ends before it.
+    """
+    interruptible()
     try:
         report = measured()
     except OtterError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
     if not json_alone:
         print(table(report))
     print(json.dumps(report))
