@@ -97,13 +97,12 @@ def log_softmax_at(logits: NDArray[np.float32], token: int) -> float:
 
     Raises EngineError where NaN or infinity is among them: such a model says nothing at all.
     """
-    with np.errstate(invalid="ignore"):
-        below = logits - logits.max()
-        own = below[token]
-        found = float(own - np.log(np.exp(below, out=below).sum()))
-    if not math.isfinite(found):
+    peak = logits.max()  # NaN where one of them is
+    if not math.isfinite(peak):
         raise EngineError(
             "the model's scores are no numbers (NaN or infinity), as where half precision "
             "overflows; check the bundle with `otter-edge verify`, or export it in another one"
         )
-    return found
+    below = logits - peak
+    own = below[token]
+    return float(own - np.log(np.exp(below, out=below).sum()))

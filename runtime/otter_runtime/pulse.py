@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 BEAT_S = 0.4  # between two signs of life while nothing changes
 QUIET_S = 1.4  # no promise is shorter: the machine does other things too
+SLACK_S = 0.05  # a promise that is longer by this stands: to say it anew costs more than it tells
 FACTOR = 4.0  # a step may take so many times what it is known to
 FORGETS = 0.97  # per step, so that one bad moment of the machine does not excuse later ones
 
@@ -57,6 +58,7 @@ class Pulse:
         return min(max(FACTOR * cost_s, cost_s + QUIET_S), self._longest_s)
 
     def _promise(self, patience_s: float, now_s: float) -> None:
-        if patience_s != self._promised_s or now_s - self._said_s >= BEAT_S:
+        stands = patience_s <= self._promised_s <= patience_s + SLACK_S
+        if not stands or now_s - self._said_s >= BEAT_S:
             self._say(patience_s)
             self._promised_s, self._said_s = patience_s, now_s

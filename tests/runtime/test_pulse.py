@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from otter_runtime import watch
-from otter_runtime.pulse import BEAT_S, FACTOR, QUIET_S, Pulse
+from otter_runtime.pulse import BEAT_S, FACTOR, QUIET_S, SLACK_S, Pulse
 from otter_runtime.watch import LOOK_S, Watch
 
 
@@ -53,6 +54,20 @@ def test_one_bad_moment_is_forgotten(clock: Clock) -> None:
         clock.now_s += took_s
     assert max(said) == 30.0
     assert said[-1] == pytest.approx(QUIET_S, abs=0.05)
+
+
+def test_a_promise_is_not_said_anew_for_every_token(clock: Clock) -> None:
+    said: list[tuple[float, float]] = []
+    pulse = Pulse(lambda s: said.append((clock.now_s, s)), {}, longest_s=30.0)
+    cost_s = itertools.cycle([0.010, 0.012, 0.009, 0.015])
+    for _ in range(100):  # one never ran here, so the second says how long they may take
+        pulse.begin("decode", 1)
+        clock.now_s += next(cost_s)
+        assert clock.now_s - said[-1][0] < said[-1][1]
+    assert len(said) < 10
+    assert all(promise <= 0.015 + QUIET_S + SLACK_S for _, promise in said[1:])
+    pulse.begin("prefill", 64)
+    assert said[-1][1] == 30.0
 
 
 def test_a_hang_in_a_step_of_half_a_second_is_known_within_two(clock: Clock) -> None:
