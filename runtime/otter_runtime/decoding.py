@@ -30,11 +30,9 @@ class Decoder:
         )
         self._words = [word for word in controls.bad_words if len(word) > 1]
         self._stop = frozenset(controls.stop_ids or [tokens.endofchunk])
-        self._followers: dict[tuple[int, ...], set[int]] = {}
         self._log_probability = 0.0
-        if controls.no_repeat_ngram > 0:
-            for end in range(1, len(self._context) + 1):
-                self._remember(end)
+        shifted = (self._context[at:] for at in range(controls.no_repeat_ngram))
+        self._said = set(zip(*shifted, strict=False))  # every n-gram
 
     def next(self, logits: NDArray[np.float32]) -> int | None:
         """The next token for `logits` (vocab,), or None where the answer ends.
@@ -50,7 +48,7 @@ class Decoder:
         self._log_probability += log_probability
         self.ids.append(token)
         self._context.append(token)
-        self._remember(len(self._context))
+        self._said.add(self._tail(self.controls.no_repeat_ngram))
         return token
 
     @property
@@ -64,32 +62,26 @@ class Decoder:
         return float(np.exp(self._log_probability / len(self.ids))) if self.ids else 0.0
 
     def _choose(self, logits: NDArray[np.float32]) -> int:
-        token = int(logits.argmax())
-        banned = self._banned()
-        if token not in banned:
-            return token
-        allowed = logits.copy()
-        allowed[list(banned)] = -np.inf
-        return int(allowed.argmax())
+        token, allowed = int(logits.argmax()), logits
+        while self._bans(token) and allowed[token] > -np.inf:
+            allowed = logits.copy() if allowed is logits else allowed
+            allowed[token] = -np.inf
+            token = int(allowed.argmax())
+        return token
 
-    def _banned(self) -> set[int]:
-        banned = set(self._always)
+    def _bans(self, token: int) -> bool:
         size = self.controls.no_repeat_ngram
-        if size > 0 and len(self._context) + 1 >= size:
-            banned |= self._followers.get(self._tail(size - 1), set())
-        for word in self._words:
-            if tuple(word[:-1]) == self._tail(len(word) - 1):
-                banned.add(word[-1])
-        return banned
+        return (
+            token in self._always
+            or (size > 0 and (*self._tail(size - 1), token) in self._said)
+            or any(token == last and self._ends_with(start) for *start, last in self._words)
+        )
+
+    def _ends_with(self, ids: Sequence[int]) -> bool:
+        return self._tail(len(ids)) == tuple(ids)
 
     def _tail(self, length: int) -> tuple[int, ...]:
-        return tuple(self._context[len(self._context) - length :]) if length else ()
-
-    def _remember(self, end: int) -> None:
-        size = self.controls.no_repeat_ngram
-        if 0 < size <= end:
-            *start, last = self._context[end - size : end]
-            self._followers.setdefault(tuple(start), set()).add(last)
+        return tuple(self._context[-length:]) if length else ()
 
 
 def log_softmax_at(logits: NDArray[np.float32], token: int) -> float:
@@ -104,5 +96,5 @@ def log_softmax_at(logits: NDArray[np.float32], token: int) -> float:
             "overflows; check the bundle with `otter-edge verify`, or export it in another one"
         )
     below = logits - peak
-    own = below[token]
-    return float(own - np.log(np.exp(below, out=below).sum()))
+    own = float(below[token])
+    return own - math.log(np.exp(below, out=below).sum())

@@ -219,9 +219,10 @@ class Channel:
         if self.closed or not select.select([self._socket], [], [], timeout_s)[0]:
             return []
         try:
-            while piece := self._socket.recv(READ_BYTES):
-                self._buffer += piece
-            self.closed = True
+            while len(piece := self._socket.recv(READ_BYTES)) == READ_BYTES:
+                self._buffer += piece  # and there may be more
+            self._buffer += piece
+            self.closed = not piece
         except BlockingIOError:
             pass
         except ConnectionError:

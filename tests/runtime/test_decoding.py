@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from otter_runtime.bundle import Decoding, Tokens
@@ -61,6 +63,25 @@ def test_no_ngram_comes_twice_counting_the_prompt() -> None:
 def test_no_ngram_of_one_means_no_token_twice() -> None:
     decoder = Decoder(Decoding(no_repeat_ngram=1), TOKENS)
     assert [decoder.next(order(1, 2, 3)) for _ in range(3)] == [1, 2, 3]
+
+
+@given(
+    size=st.integers(0, 5),
+    prompt=st.lists(st.integers(0, 3), max_size=6),
+    wanted=st.lists(st.permutations(range(4)), min_size=1, max_size=12),
+)
+def test_the_best_that_makes_no_ngram_of_before(
+    size: int, prompt: list[int], wanted: list[list[int]]
+) -> None:
+    """Held to the rule as it is written: every n-gram of what stands is looked at anew."""
+    decoder = Decoder(Decoding(no_repeat_ngram=size, max_new_tokens=99), TOKENS, prompt)
+    for ids in wanted:
+        stands = prompt + decoder.ids
+        grams = {tuple(stands[at : at + size]) for at in range(len(stands) - size + 1)}
+        open_to = [i for i in ids if not size or tuple([*stands, i][-size:]) not in grams]
+        if not open_to:
+            return
+        assert decoder.next(order(*ids)) == open_to[0]
 
 
 def test_bad_words_of_one_and_of_several_tokens() -> None:
