@@ -12,7 +12,8 @@ bandwidth measured in the same run, is the share. The loop's own time is what th
 beside the engine and preprocessing, in wall time and in processor time: per decode step, per frame.
 A question in an answer comes from another process, at any moment of a long answer's decoding, about
 a new frame; the time to its first token is set beside what it may take: the rest of the step in
-flight, the engine's resampling and prefill, and one decode step of the loop.
+flight, the engine's resampling and prefill, and one decode step of the loop. Beside the step in
+flight it waits for as much as it takes longer than such a question that is asked alone.
 Beside another precision, what the project asks of an int8 decoder is held to what was measured;
 `cpu` says which of its instructions the processor has.
 """
@@ -221,6 +222,7 @@ def measure(
         "prefill_tokens": prompt_tokens,
         "stages_ms": stages,
         "questions_in_time": share_in_time(spans),
+        "question_waits_ms": round(waits_ms(spans), 3),
         "decode_bytes": moved,
         "decode_gb_s": round(reached, 2),
         "decode_share_of_bandwidth": round(reached / bandwidth, 3),
@@ -245,6 +247,15 @@ def share_in_time(spans: dict[str, Spans]) -> float:
     """Share of the questions whose first token came within what it may take."""
     pairs = zip(spans["question_in_answer"], spans["question_may_take"], strict=True)
     return round(float(np.mean([took <= may for took, may in pairs])), 3)
+
+
+def waits_ms(spans: dict[str, Spans]) -> float:
+    """How much longer a question takes in an answer than alone, but for the step in flight.
+
+    Milliseconds, of the medians; at most one decode step is asked.
+    """
+    longer = np.median(np.subtract(spans["question_in_answer"], spans["step_in_flight"]))
+    return 1e3 * float(longer - np.median(spans["question_alone"]))
 
 
 def summary(spans: Iterable[float]) -> dict[str, float]:
@@ -290,7 +301,11 @@ def table(report: dict[str, Any]) -> str:
     rows = [f"{'stage':22}{'median ms':>12}{'p99 ms':>12}{'runs':>7}"]
     for name, stage in report["stages_ms"].items():
         rows.append(f"{name:22}{stage['median_ms']:12.3f}{stage['p99_ms']:12.3f}{stage['runs']:7}")
-    rows.append(f"{100 * report['questions_in_time']:.0f} % of the questions were in time")
+    in_time, waits_ms = report["questions_in_time"], report["question_waits_ms"]
+    rows.append(
+        f"{100 * in_time:.0f} % of the questions were in time; from the end of the step in flight "
+        f"one takes {waits_ms:+} ms, beside one asked alone"
+    )
     rows.append(
         f"decode reads {report['decode_bytes'] / 1e6:.1f} MB at {report['decode_gb_s']} GB/s, "
         f"{100 * report['decode_share_of_bandwidth']:.0f} % of {report['read_gb_s']} GB/s; "

@@ -129,9 +129,11 @@ class LoopTimer:
 
         Seconds from each being sent to its first token being told, and what it may take: the rest
         of the step in flight, the engine's resampling and prefill, and one decode step of the loop,
-        in which all that is the loop's own has to fit. No two questions are the same.
+        in which all that is the loop's own has to fit. `question_alone` is what such a question
+        takes where nothing else is done. No two questions are the same.
         """
-        spans: list[tuple[float, float]] = []
+        spans: list[tuple[float, float, float]] = []
+        alone: list[float] = []
         steps = self.decode_steps(frame, 0.0)
         step_s = median(map(add, steps["loop_decode_engine"], steps["loop_decode_own"]))
         end = time.monotonic() + budget_s
@@ -148,8 +150,16 @@ class LoopTimer:
                 spans += self._way(asker)
                 while not self.loop.idle:
                     self._turns(1)
-        took, rest = zip(*spans, strict=True)
-        return {"question_in_answer": list(took), "question_may_take": [s + step_s for s in rest]}
+                self._show(np.roll(frame, -number, 0))
+                asker.ask(Ask(id="question", text=f"{number} times. {QUESTION}"), 0.0)
+                alone += [took for took, _, _ in self._way(asker)]
+        took, rest, engine = zip(*spans, strict=True)
+        return {
+            "question_in_answer": list(took),
+            "question_may_take": [step_s + sum(parts) for parts in zip(rest, engine, strict=True)],
+            "question_alone": alone,
+            "step_in_flight": list(rest),
+        }
 
     def close(self) -> None:
         """Close both ends, and let the frames' memory go."""
@@ -157,8 +167,8 @@ class LoopTimer:
         self._channel.close()
         self._slots.close()
 
-    def _way(self, asker: Asker) -> list[tuple[float, float]]:
-        """The question's way to its first token, sent; rest of the step in flight and engine calls.
+    def _way(self, asker: Asker) -> list[tuple[float, float, float]]:
+        """The question's way to its first token; the rest of the step in flight; engine calls.
 
         Nothing where the answer ended before the question came, as on a machine that is too busy.
         """
@@ -183,7 +193,7 @@ class LoopTimer:
             for name in STEPS & spent.keys()
         )
         rest_s = max(turns[begun - 1][0] - asked_s, 0.0) if begun else 0.0
-        return [(turns[opened][0] - asked_s, rest_s + engine_s)]
+        return [(turns[opened][0] - asked_s, rest_s, engine_s)]
 
     def _show(self, frame: NDArray[np.uint8]) -> Span:
         """Show a frame; what it took but for preprocessing and the engine."""

@@ -26,8 +26,9 @@ from otter_runtime.bundle import Bundle
 from otter_runtime.onnx_engine import OnnxEngine
 
 STAGES = {"preprocess", "encode", "resample", "prefill", "decode"}
-LOOP = {"question_in_answer", "question_may_take", "publish_to_receive", "loop_decode_engine"}
-LOOP |= {"loop_decode_own", "loop_decode_own_cpu", "loop_frame_own", "loop_frame_own_cpu"}
+QUESTIONS = {"question_in_answer", "question_may_take", "question_alone", "step_in_flight"}
+LOOP = QUESTIONS | {"publish_to_receive", "loop_decode_engine", "loop_decode_own"}
+LOOP |= {"loop_decode_own_cpu", "loop_frame_own", "loop_frame_own_cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +104,17 @@ def test_a_first_token_need_not_be_text(bundle: Path, monkeypatch: pytest.Monkey
     engine = OnnxEngine(loaded, threads=1, provider="cpu")
     with closing(loop_timer.LoopTimer(loaded, engine)) as timer:
         spans = timer.questions(np.zeros((16, 16, 3), np.uint8), 0.0)
-    assert len(spans["question_in_answer"]) == len(spans["question_may_take"]) == 5
-    assert all(took > 0 for took in spans["question_in_answer"])
+    assert {name: len(spans[name]) for name in QUESTIONS} == dict.fromkeys(QUESTIONS, 5)
+    assert all(took > 0 for name in QUESTIONS - {"step_in_flight"} for took in spans[name])
+
+
+def test_what_a_question_waits_for() -> None:
+    spans = {
+        "question_in_answer": [0.9, 0.6, 0.8],
+        "step_in_flight": [0.2, 0.0, 0.3],
+        "question_alone": [0.4, 0.5, 7.0],
+    }
+    assert latency.waits_ms(spans) == pytest.approx(100)
 
 
 def test_the_processor_is_named(tmp_path: Path) -> None:
