@@ -17,7 +17,7 @@ from otter_tuning.mimicit.mixture import Source
 from otter_tuning.training.batch import Batch, Row, collate
 from otter_tuning.training.encoding import IGNORED, Encoded, Encoder, Turn
 from otter_tuning.training.mixing import plan, share
-from otter_tuning.training.objective import Objective
+from otter_tuning.training.objective import Objective, taken
 from otter_tuning.training.samples import read_samples, spread
 
 TEMPLATE = "<image>User: {question} GPT:<answer>{answer}<|endofchunk|>"
@@ -158,6 +158,19 @@ def test_media_are_the_forward_pass_of_the_network(checkpoint: Path) -> None:
             vision = torch.stack(frames)[None]
             alone = otter(vision, torch.tensor([one.ids]))[0]
             torch.testing.assert_close(together[row, : len(one.ids)], alone, atol=2e-5, rtol=0)
+
+
+def test_a_frame_of_many_samples_has_the_same_gradient_each_time() -> None:
+    """`rows[which]` has another one each time, on a processor with two cores."""
+    dice = torch.Generator().manual_seed(0)
+    rows = torch.randn(10, 64, 192, generator=dice, requires_grad=True)
+    which = torch.randint(0, len(rows), (40, 4), generator=dice)
+    weights = torch.randn(*which.shape, *rows.shape[1:], generator=dice)
+    assert torch.equal(taken(rows, which), rows[which])
+    one, *others = (
+        torch.autograd.grad((taken(rows, which) * weights).sum(), rows)[0] for _ in range(5)
+    )
+    assert all(torch.equal(one, other) for other in others)
 
 
 def singly(sizes: dict[str, int]) -> dict[str, list[list[int]]]:

@@ -54,7 +54,7 @@ class Objective(nn.Module):
         made = []
         for members in by_length.values():
             chosen = torch.tensor([batch.media[at] for at in members], device=features.device)
-            made.append(self.otter.resample(features[chosen]))
+            made.append(self.otter.resample(taken(features, chosen)))
         order = [at for members in by_length.values() for at in members]
         return features, torch.cat(made)[torch.tensor(order, device=features.device).argsort()]
 
@@ -64,7 +64,7 @@ class Objective(nn.Module):
         placed = latents.new_zeros(len(batch.ids), most, *latents.shape[1:])
         if batch.seen:
             row, place, medium = torch.tensor(batch.seen, device=latents.device).T
-            placed = placed.index_put((row, place), latents[medium])
+            placed = placed.index_put((row, place), taken(latents, medium))
         media = self.otter.media(placed)
         return self.otter.hidden(batch.ids, batch.media_index, media)[0]
 
@@ -83,3 +83,12 @@ class Objective(nn.Module):
         patches, slots = batch.patches, batch.slots
         patch = zero if patches is None else self.probe.patch_loss(features, patches)
         return patch, zero if slots is None else self.probe.slot_loss(latents, slots)
+
+
+def taken(rows: Tensor, which: Tensor) -> Tensor:
+    """`rows[which]`, with gradients that are the same bits each time on a CPU.
+
+    Where a row is taken more than twice, all threads add to the gradient of `rows[which]` at once,
+    in any order (PyTorch's `index_put_` with accumulate); `index_select` has an order.
+    """
+    return rows.index_select(0, which.flatten()).view(*which.shape, *rows.shape[1:])
