@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from otter_robots.terminal import printable
 from otter_runtime.errors import MissingExtra, OtterError, UserError
-from otter_runtime.terminal import printable
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import outcome
 import pytest
 from outcome import INTERRUPTED, tell
 
@@ -54,7 +55,8 @@ def test_an_error_is_a_sentence_and_its_own_code(
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_measured_ends_with_it(told: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEASURES_FOR_EVER, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as benchmark:
+    beside = Path(outcome.__file__).parent
+    with subprocess.Popen(command, cwd=beside, stdout=subprocess.PIPE, text=True) as benchmark:
         assert benchmark.stdout
         run = int(benchmark.stdout.readline())
         os.kill(run, 0)

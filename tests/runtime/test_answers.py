@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from otter_robots.messages import Answer
+from otter_robots.terminal import printable
 from otter_runtime.answers import answer, frames_of, steps
 from otter_runtime.errors import UserError
 from otter_runtime.frame import Stamp
 from otter_runtime.labels import Clip, Labels, Truth, action
 from otter_runtime.percentile import percentile, spread
-from otter_runtime.terminal import printable
 from otter_runtime.wire import Said
 
 

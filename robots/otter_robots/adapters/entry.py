@@ -17,6 +17,7 @@ from typing import TextIO
 from otter_robots import address
 from otter_robots.errors import OtterError
 from otter_robots.interrupt import interruptible
+from otter_robots.terminal import printable
 
 
 def arguments(name: str, about: str) -> argparse.ArgumentParser:
@@ -73,4 +74,4 @@ class Events:
             return
         said = "  ".join(f"{name} {value}" for name, value in fields.items())
         line = f"{event}: {said}" if said else event
-        print("".join(c if c.isprintable() else " " for c in line), file=self._to, flush=True)
+        print(printable(line), file=self._to, flush=True)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from otter_robots.terminal import printable
 from otter_runtime.audio.resampler import Samples
 from otter_runtime.errors import SoundLost, UserError
-from otter_runtime.terminal import printable
 
 ESPEAK = "espeak-ng"
 SYNTHESIS_S = 20.0  # it takes milliseconds

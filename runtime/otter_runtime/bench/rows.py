@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from otter_robots.terminal import printable
 from otter_runtime.bench.device_bench import ModeReport
-from otter_runtime.terminal import printable
 
 COLUMNS = (
     "device",

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask and print; 0 for an answer, 1 where the assistant abstains."""
     from otter_robots.envelope import as_dict
     from otter_robots.messages import Answer
-    from otter_runtime.terminal import printable
+    from otter_robots.terminal import printable
 
     with address.connect(args, "otter-edge ask") as bus:
         envelope, reply = bus.ask_sealed(

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 def _line(entry: Entry) -> str:
     from datetime import datetime, timezone
 
-    from otter_runtime.terminal import printable
+    from otter_robots.terminal import printable
 
     when = datetime.fromtimestamp(entry.wall_ns / 1e9, timezone.utc).isoformat(timespec="seconds")
     who = entry.client or (f"key {entry.key[:8]}..." if entry.key else "somebody here")

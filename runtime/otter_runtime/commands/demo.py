@@ -84,7 +84,7 @@ class Board:
     def take(self, item: Heard) -> None:
         """One message as it was received."""
         from otter_robots.messages import Abstain, Answer, Fault
-        from otter_runtime.terminal import printable
+        from otter_robots.terminal import printable
 
         envelope, message = item
         if isinstance(message, Answer):
@@ -94,7 +94,7 @@ class Board:
             print(f"    {type(message).__name__.lower()}: {printable(message.detail)}", flush=True)
 
     def _answer(self, envelope: Envelope, answer: Answer) -> None:
-        from otter_runtime.terminal import printable
+        from otter_robots.terminal import printable
 
         verdict = self.labels.judge(answer)
         self.judged.append((answer, verdict))
@@ -107,8 +107,8 @@ class Board:
         print(self._line(answer, verdict), flush=True)
 
     def _line(self, answer: Answer, verdict: Verdict) -> str:
+        from otter_robots.terminal import printable
         from otter_runtime.answers import frames_of
-        from otter_runtime.terminal import printable
 
         mark, colour = ("✓", 32) if verdict.correct else ("✗", 31)
         if self._colour:

@@ -62,7 +62,7 @@ def _examine(config: RunConfig, as_json: bool) -> int:
 
 
 def _line(finding: Finding) -> str:
-    from otter_runtime.terminal import printable
+    from otter_robots.terminal import printable
 
     remedy = f"\n      → {finding.remedy}" if finding.remedy else ""
     return f"{finding.level:<5} " + printable(f"{finding.check}: {finding.finding}") + remedy

@@ -174,7 +174,7 @@ def _ask(args: argparse.Namespace, trial: Trial) -> int:
     import msgspec
 
     from otter_robots.messages import Answer
-    from otter_runtime.terminal import printable
+    from otter_robots.terminal import printable
     from otter_runtime.trials.hindsight import Hindsight
     from otter_runtime.trials.moment import moment
 

@@ -128,7 +128,7 @@ def printer(as_json: bool) -> Callable[[Envelope, Message], None]:
 def _line(message: Message) -> str:
     from otter_robots.describe import describe
     from otter_robots.messages import Status
-    from otter_runtime.terminal import printable
+    from otter_robots.terminal import printable
 
     source = f" ({message.source})" if isinstance(message, Status) and message.source else ""
     return printable(describe(message) + source)

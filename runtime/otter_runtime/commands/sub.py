@@ -86,7 +86,7 @@ def _json(envelope: Envelope, message: Message) -> str:
 
 def _line(envelope: Envelope, message: Message) -> str:
     from otter_robots.describe import describe
-    from otter_runtime.terminal import printable
+    from otter_robots.terminal import printable
 
     return printable(f"{envelope.topic:>7} {envelope.seq:>5}  {describe(message)}")
 

@@ -87,7 +87,7 @@ def _row(path: Path) -> dict[str, Any]:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from otter_runtime.terminal import printable
+    from otter_robots.terminal import printable
     from otter_runtime.trials.trial import Trial
 
     trial = Trial(args.trial)
@@ -136,8 +136,8 @@ def _answers(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     import msgspec
 
+    from otter_robots.terminal import printable
     from otter_runtime.progress_bar import Bar
-    from otter_runtime.terminal import printable
     from otter_runtime.trials.exports.export import export
 
     with Bar(quiet=args.json) as bar:
@@ -155,7 +155,7 @@ def _export(args: argparse.Namespace) -> int:
 def _print(report: Report, as_json: bool) -> None:
     import msgspec
 
-    from otter_runtime.terminal import printable
+    from otter_robots.terminal import printable
     from otter_runtime.trials.check import lines
 
     if as_json:

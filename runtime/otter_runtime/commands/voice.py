@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(as_json: bool) -> None:
+    from otter_robots.terminal import printable
     from otter_runtime.audio.sound import Sound
-    from otter_runtime.terminal import printable
 
     for device in Sound().devices():
         row = device._asdict()

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
+from otter_robots.terminal import printable
 from otter_runtime.compare.comparison import Comparison, Side
 from otter_runtime.compare.exchange import Clock
 from otter_runtime.compare.gate import Finding, Verdict
 from otter_runtime.compare.interval import Estimate
 from otter_runtime.compare.row import Row
 from otter_runtime.compare.standings import Standing
-from otter_runtime.terminal import printable
 
 CLOCKS: dict[Clock, str] = {
     "device": "measured when it was recorded",

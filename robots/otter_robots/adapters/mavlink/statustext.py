@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from otter_robots.adapters.mavlink.config import Speech
+from otter_robots.terminal import printable
 
 CHUNK_BYTES = 50
 # Of so many kinds; nobody reads more.
@@ -52,7 +53,7 @@ def chunks(text: str, severity: int, text_id: int) -> list[Chunk]:
 
 def one_line(text: str, longest: int) -> str:
     """`text` without anything that moves a cursor, at most `longest` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
