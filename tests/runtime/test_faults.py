@@ -255,7 +255,9 @@ def test_a_service_is_ready_watched_served_and_logged(
         words.append(manager.recv(4096).decode())
     run.until(lambda message: isinstance(message, Health) and message.frames > 0)
     assert page(address, "/healthz")[0] == 200
-    assert page(address, "/readyz")[0] == 200
+    until_s = time.monotonic() + LIMIT_S
+    while page(address, "/readyz")[0] != 200:  # on a busy machine a picture may be late
+        assert time.monotonic() < until_s
     assert 'otter_model_info{model="random"' in page(address, "/metrics")[1]
     assert 'otter_stage_seconds_count{stage="first_token"}' in page(address, "/metrics")[1]
 

@@ -44,7 +44,9 @@ def figures(values: Iterable[float], least: float | None = 0.0, whole: bool = Fa
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low = min(known) if least is None else least
     high = max(*known, low)
-    step = _round((high - low or abs(high) or 1.0) / 4)
+    # What differs by less than a float can be divided into is one value.
+    spread = high - low if high - low > 1e-9 * abs(high) else 0.0
+    step = _round((spread or abs(high) or 1.0) / 4)
     step = max(1.0, step) if whole else step
     low = math.floor(low / step + 1e-9) * step
     count = max(1, math.ceil((high - low) / step - 1e-9))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otter_runtime.pages.plot import Band, Boxes, Plot, Series
@@ -17,6 +17,8 @@ values = st.lists(st.floats(-1e9, 1e9, allow_subnormal=False), max_size=20)
 
 @settings(max_examples=50, deadline=None)
 @given(values)
+@example([1e9, 999999999.9999999])
+@example([-1e9, -999999999.9999999])
 def test_every_value_has_its_place(found: list[float]) -> None:
     for scale in (figures(found, least=None), figures(map(abs, found))):
         assert scale.low < scale.high
