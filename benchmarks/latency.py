@@ -301,10 +301,10 @@ def table(report: dict[str, Any]) -> str:
     rows = [f"{'stage':22}{'median ms':>12}{'p99 ms':>12}{'runs':>7}"]
     for name, stage in report["stages_ms"].items():
         rows.append(f"{name:22}{stage['median_ms']:12.3f}{stage['p99_ms']:12.3f}{stage['runs']:7}")
-    in_time, waits_ms = report["questions_in_time"], report["question_waits_ms"]
+    in_time, longer_ms = report["questions_in_time"], report["question_waits_ms"]
     rows.append(
         f"{100 * in_time:.0f} % of the questions were in time; from the end of the step in flight "
-        f"one takes {waits_ms:+} ms, beside one asked alone"
+        f"one takes {longer_ms:+} ms, beside one asked alone"
     )
     rows.append(
         f"decode reads {report['decode_bytes'] / 1e6:.1f} MB at {report['decode_gb_s']} GB/s, "

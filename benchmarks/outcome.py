@@ -11,10 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from otter_robots.errors import OtterError
-from otter_robots.interrupt import interruptible
+from otter_robots.interrupt import INTERRUPTED, interruptible
 
 Report = dict[str, Any]
-INTERRUPTED = 130
 
 
 def tell(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+INTERRUPTED = 130  # the exit code of a command that was told to, as a shell has it
+
 
 def interruptible() -> None:
     """From now on either of them raises KeyboardInterrupt in the main thread.

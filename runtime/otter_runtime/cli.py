@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from otter_robots.interrupt import INTERRUPTED
 from otter_robots.terminal import printable
 from otter_runtime.errors import MissingExtra, OtterError, UserError
 
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"otter-edge: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # Our reader left (`| head`). Python would complain once more while flushing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,9 +12,10 @@ from typing import Any
 
 import outcome
 import pytest
-from outcome import INTERRUPTED, tell
+from outcome import tell
 
 from otter_robots.errors import OtterError, UserError
+from otter_robots.interrupt import INTERRUPTED
 
 MEASURES_FOR_EVER = """
 import sys, time
